@@ -1,0 +1,30 @@
+"""Dictionaries that can be hashed, so that what holds them can be a static argument of jit."""
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+
+class FrozenDict(dict[str, Any]):
+    """A dict that does not change and hashes by value."""
+
+    def __hash__(self) -> int:  # type: ignore[override]  # dict is unhashable because it changes
+        return hash(frozenset(self.items()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FrozenDict, (dict(self),)
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError("terms and options do not change; make a new Objective, for instance by dataclasses.replace")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+
+
+def frozen(value: Any) -> Any:
+    """`value` with its dicts, lists and arrays, nested or not, as hashable values."""
+    if isinstance(value, Mapping):
+        return FrozenDict({key: frozen(entry) for key, entry in value.items()})
+    if isinstance(value, list | tuple):
+        return tuple(frozen(entry) for entry in value)
+    if hasattr(value, "tolist"):
+        return frozen(value.tolist())
+    return value

@@ -1,0 +1,408 @@
+"""Overlap of axis-aligned boxes (x1, y1, x2, y2): a value per pair of boxes.
+
+With the intersection I and union U of the two areas, the smallest box that encloses both (sides cw, ch, area C,
+squared diagonal c² = cw² + ch²), and the squared distance ρ² of the centres:
+
+    IoU  = I/U                      in [0, 1]    no gradient between boxes that do not touch
+    GIoU = IoU - (C - U)/C          in (-1, 1]   pulls distant boxes together
+    DIoU = IoU - ρ²/c²              in (-1, 1]   pulls centres together, also inside a box
+    CIoU = DIoU - αv                             and aspect ratios
+
+Each loss is 1 minus its similarity. All are invariant to moving, scaling and mirroring both boxes, symmetric in their
+value, and 0 for equal boxes. Where U, C or c² is 0, its quotient is 0 with zero gradient: two boxes without area have
+IoU 0 and loss 1, so padding belongs under `where`. Coordinates are continuous (no "+1 pixel"), with x2 >= x1 and
+y2 >= y1; inverted boxes are an error under `jaxlosses.checked`.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from jaxlosses import checks
+from jaxlosses._numerics import safe_divide
+from jaxlosses.reduction import reduce
+from jaxlosses.registry import register
+from jaxlosses.types import ArrayLike, Number, Reduced
+
+__all__ = ["box_ciou", "box_diou", "box_giou", "box_iou", "ciou_loss", "diou_loss", "giou_loss", "iou_loss"]
+
+
+def _example(key: Array) -> tuple[Array, Array]:
+    corners, sides = jnp.split(jax.random.uniform(key, (2, 5, 3, 4)) + jnp.array([0.0, 0.0, 0.5, 0.5]), 2, axis=-1)
+    boxes, targets = jnp.concatenate([corners, corners + sides], axis=-1)
+    return boxes, targets
+
+
+_register = functools.partial(
+    register, family="boxes", consumes="box", mask_lacks=1, domain=("boxes x1 y1 x2 y2", "boxes x1 y1 x2 y2"), minimum=0.0, example=_example
+)
+
+
+def box_iou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
+    """Intersection over union.
+
+        IoU = I/U
+
+    Args:
+        boxes: `(..., 4)` as x1, y1, x2, y2 in any unit.
+        targets: `(..., 4)`, the same shape; or `(..., M, 4)` against `(..., N, 4)` if `pairwise`.
+        pairwise: compare every box with every target.
+
+    Returns:
+        `(...)` in [0, 1], or `(..., N, M)` if `pairwise`.
+
+    Raises:
+        ValueError: if the shapes do not fit, or the last axis is not 4.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.box_iou([[0.0, 0.0, 4.0, 4.0]], [[1.0, 1.0, 6.0, 5.0], [0.0, 0.0, 4.0, 4.0]], pairwise=True)
+        Array([[0.33333334, 1.        ]], dtype=float32)
+
+    Reference:
+        Jaccard, Étude comparative de la distribution florale, 1901.
+    """
+    return _iou(*_enter("box_iou", boxes, targets, pairwise))
+
+
+def box_giou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
+    """Generalised IoU: less the share of the enclosing box that neither box fills.
+
+        GIoU = IoU - (C - U)/C
+
+    Args:
+        boxes: `(..., 4)` as x1, y1, x2, y2 in any unit.
+        targets: `(..., 4)`, the same shape; or `(..., M, 4)` against `(..., N, 4)` if `pairwise`.
+        pairwise: compare every box with every target.
+
+    Returns:
+        `(...)` in (-1, 1], or `(..., N, M)` if `pairwise`.
+
+    Raises:
+        ValueError: if the shapes do not fit, or the last axis is not 4.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.box_giou([0.0, 0.0, 4.0, 4.0], [1.0, 1.0, 6.0, 5.0])
+        Array(0.23333335, dtype=float32)
+
+    Reference:
+        Rezatofighi et al., Generalized Intersection over Union, 2019, arXiv:1902.09630.
+    """
+    return _giou(*_enter("box_giou", boxes, targets, pairwise))
+
+
+def box_diou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
+    """Distance IoU: less the squared distance of the centres in units of the enclosing diagonal.
+
+        DIoU = IoU - ρ²/c²
+
+    Args:
+        boxes: `(..., 4)` as x1, y1, x2, y2 in any unit.
+        targets: `(..., 4)`, the same shape; or `(..., M, 4)` against `(..., N, 4)` if `pairwise`.
+        pairwise: compare every box with every target.
+
+    Returns:
+        `(...)` in (-1, 1], or `(..., N, M)` if `pairwise`.
+
+    Raises:
+        ValueError: if the shapes do not fit, or the last axis is not 4.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.box_diou([0.0, 0.0, 4.0, 4.0], [1.0, 1.0, 6.0, 5.0])
+        Array(0.28005466, dtype=float32)
+
+    Reference:
+        Zheng et al., Distance-IoU Loss, 2020, arXiv:1911.08287.
+    """
+    return _diou(*_enter("box_diou", boxes, targets, pairwise))
+
+
+def box_ciou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
+    """Complete IoU: DIoU less a penalty for unequal aspect ratios. See `ciou_loss` for α and v.
+
+        CIoU = IoU - ρ²/c² - αv
+
+    Args:
+        boxes: `(..., 4)` as x1, y1, x2, y2 in any unit.
+        targets: `(..., 4)`, the same shape; or `(..., M, 4)` against `(..., N, 4)` if `pairwise`.
+        pairwise: compare every box with every target.
+
+    Returns:
+        `(...)` in (-1.5, 1], or `(..., N, M)` if `pairwise`.
+
+    Raises:
+        ValueError: if the shapes do not fit, or the last axis is not 4.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.box_ciou([0.0, 0.0, 2.0, 1.0], [0.0, 0.0, 1.0, 2.0])
+        Array(0.23708168, dtype=float32)
+
+    Reference:
+        Zheng et al., Distance-IoU Loss, 2020, arXiv:1911.08287.
+    """
+    return _ciou(*_enter("box_ciou", boxes, targets, pairwise))
+
+
+@_register("iou_loss", aliases=("iou",), citation="arXiv:1608.01471")
+def iou_loss(
+    boxes: ArrayLike,
+    targets: ArrayLike,
+    *,
+    mode: str = "linear",
+    eps: Number = 1e-6,
+    where: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    reduction: str = "none",
+) -> Reduced:
+    """What two boxes do not share.
+
+        l = 1 - IoU  ("linear", a metric)   or   l = -log max(IoU, ε)  ("log", UnitBox)
+
+    Between boxes that do not overlap both are constant and their gradient is 0: see `giou_loss`.
+
+    Args:
+        boxes: `(..., 4)` as x1, y1, x2, y2 in any unit.
+        targets: `(..., 4)`, the same shape and unit.
+        mode: `"linear"` or `"log"`.
+        eps: ε, the floor of the logarithm.
+        where: bool, a start of the shape without the last axis; True counts. See `jaxlosses.reduction`.
+        sample_weights: numbers >= 0, aligned like `where`.
+        reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
+
+    Returns:
+        `(...)` in [0, 1], or in [0, -log ε]; or what `reduction` makes of it.
+
+    Raises:
+        ValueError: if the shapes differ, the last axis is not 4, or `mode` is another.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.iou_loss([0.0, 0.0, 4.0, 4.0], [1.0, 1.0, 6.0, 5.0])
+        Array(0.6666666, dtype=float32)
+
+    Reference:
+        Yu et al., UnitBox, 2016, arXiv:1608.01471.
+    """
+    if mode not in ("linear", "log"):
+        raise ValueError(f"iou_loss: mode must be 'linear' or 'log', got {mode!r}")
+    boxes, targets, kept = _door("iou_loss", boxes, targets, where, sample_weights)
+    iou = _iou(boxes, targets)
+    return reduce(1 - iou if mode == "linear" else -jnp.log(jnp.where(iou > eps, iou, eps)), kept, reduction)
+
+
+@_register("giou_loss", aliases=("giou",), citation="arXiv:1902.09630")
+def giou_loss(
+    boxes: ArrayLike,
+    targets: ArrayLike,
+    *,
+    where: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    reduction: str = "none",
+) -> Reduced:
+    """What two boxes do not share, and the void between them.
+
+        l = 1 - IoU + (C - U)/C
+
+    Args:
+        boxes: `(..., 4)` as x1, y1, x2, y2 in any unit.
+        targets: `(..., 4)`, the same shape and unit.
+        where: bool, a start of the shape without the last axis; True counts. See `jaxlosses.reduction`.
+        sample_weights: numbers >= 0, aligned like `where`.
+        reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
+
+    Returns:
+        `(...)` in [0, 2); or what `reduction` makes of it.
+
+    Raises:
+        ValueError: if the shapes differ, or the last axis is not 4.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.giou_loss([0.0, 0.0, 1.0, 1.0], [2.0, 0.0, 3.0, 1.0])
+        Array(1.3333334, dtype=float32)
+
+    Reference:
+        Rezatofighi et al., Generalized Intersection over Union, 2019, arXiv:1902.09630.
+    """
+    boxes, targets, kept = _door("giou_loss", boxes, targets, where, sample_weights)
+    return reduce(1 - _giou(boxes, targets), kept, reduction)
+
+
+@_register("diou_loss", aliases=("diou",), citation="arXiv:1911.08287")
+def diou_loss(
+    boxes: ArrayLike,
+    targets: ArrayLike,
+    *,
+    where: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    reduction: str = "none",
+) -> Reduced:
+    """What two boxes do not share, and the distance of their centres.
+
+        l = 1 - IoU + ρ²/c²
+
+    Args:
+        boxes: `(..., 4)` as x1, y1, x2, y2 in any unit.
+        targets: `(..., 4)`, the same shape and unit.
+        where: bool, a start of the shape without the last axis; True counts. See `jaxlosses.reduction`.
+        sample_weights: numbers >= 0, aligned like `where`.
+        reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
+
+    Returns:
+        `(...)` in [0, 2); or what `reduction` makes of it.
+
+    Raises:
+        ValueError: if the shapes differ, or the last axis is not 4.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.diou_loss([0.0, 0.0, 1.0, 1.0], [2.0, 0.0, 3.0, 1.0])
+        Array(1.4, dtype=float32)
+
+    Reference:
+        Zheng et al., Distance-IoU Loss, 2020, arXiv:1911.08287.
+    """
+    boxes, targets, kept = _door("diou_loss", boxes, targets, where, sample_weights)
+    return reduce(1 - _diou(boxes, targets), kept, reduction)
+
+
+@_register("ciou_loss", aliases=("ciou",), citation="arXiv:1911.08287", exact_gradient=(("detach_alpha", False),))
+def ciou_loss(
+    boxes: ArrayLike,
+    targets: ArrayLike,
+    *,
+    detach_alpha: bool = True,
+    iou_threshold: Number | None = None,
+    aspect_gradient: str = "exact",
+    where: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    reduction: str = "none",
+) -> Reduced:
+    """What two boxes do not share, the distance of their centres, and the difference of their aspect ratios.
+
+        l = 1 - IoU + ρ²/c² + αv,   v = (4/π²) (atan(w/h) - atan(w'/h'))²,   α = v / (1 - IoU + v)
+
+    Args:
+        boxes: `(..., 4)` as x1, y1, x2, y2 in any unit.
+        targets: `(..., 4)`, the same shape and unit.
+        detach_alpha: stop the gradient through α, as the authors' code does.
+        iou_threshold: α = 0 where IoU is below it; the follow-up paper (arXiv:2005.03572) and mmdetection take 0.5.
+        aspect_gradient: `"exact"`, or `"authors"` to leave out the factor 1/(w² + h²) of dv/dw and dv/dh, which
+            explodes for small boxes in units of the image.
+        where: bool, a start of the shape without the last axis; True counts. See `jaxlosses.reduction`.
+        sample_weights: numbers >= 0, aligned like `where`.
+        reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
+
+    Returns:
+        `(...)` in [0, 2.5), and the DIoU loss for equal aspect ratios; or what `reduction` makes of it.
+
+    Raises:
+        ValueError: if the shapes differ, the last axis is not 4, or `aspect_gradient` is another.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.ciou_loss([0.0, 0.0, 2.0, 1.0], [0.0, 0.0, 1.0, 2.0])
+        Array(0.7629184, dtype=float32)
+
+    Reference:
+        Zheng et al., Distance-IoU Loss, 2020, arXiv:1911.08287.
+    """
+    if aspect_gradient not in ("exact", "authors"):
+        raise ValueError(f"ciou_loss: aspect_gradient must be 'exact' or 'authors', got {aspect_gradient!r}")
+    boxes, targets, kept = _door("ciou_loss", boxes, targets, where, sample_weights)
+    similarity = _ciou(boxes, targets, detach_alpha, iou_threshold, aspect_gradient)
+    return reduce(1 - similarity, kept, reduction)
+
+
+def _iou(a: Float[Array, "... 4"], b: Float[Array, "... 4"]) -> Float[Array, "..."]:
+    return safe_divide(*_intersection_and_union(a, b))
+
+
+def _giou(a: Float[Array, "... 4"], b: Float[Array, "... 4"]) -> Float[Array, "..."]:
+    _, union = _intersection_and_union(a, b)
+    width, height = _enclosing_sides(a, b)
+    return _iou(a, b) - safe_divide(width * height - union, width * height)
+
+
+def _diou(a: Float[Array, "... 4"], b: Float[Array, "... 4"]) -> Float[Array, "..."]:
+    (ax, ay), (bx, by) = _center(a), _center(b)
+    width, height = _enclosing_sides(a, b)
+    return _iou(a, b) - safe_divide((ax - bx) ** 2 + (ay - by) ** 2, width**2 + height**2)
+
+
+def _ciou(
+    a: Float[Array, "... 4"],
+    b: Float[Array, "... 4"],
+    detach_alpha: bool = True,
+    iou_threshold: Number | None = None,
+    aspect_gradient: str = "exact",
+) -> Float[Array, "..."]:
+    angle_gap = _aspect_angle(b, aspect_gradient) - _aspect_angle(a, aspect_gradient)
+    v = 4 / jnp.pi**2 * angle_gap**2
+    iou = _iou(a, b)
+    alpha = safe_divide(v, 1 - iou + v)
+    if iou_threshold is not None:
+        alpha = jnp.where(iou < iou_threshold, 0, alpha)
+    return _diou(a, b) - (jax.lax.stop_gradient(alpha) if detach_alpha else alpha) * v
+
+
+def _aspect_angle(box: Float[Array, "... 4"], gradient: str) -> Float[Array, "..."]:
+    """atan(w/h), and 0 with zero gradient for a box that is a point."""
+    width, height = _sides(box)
+    point = (width == 0) & (height == 0)
+    angle = jnp.arctan2(jnp.where(point, 0, width), jnp.where(point, 1, height))
+    if gradient == "exact":
+        return angle
+    w, h = jax.lax.stop_gradient((width, height))
+    straight = h * width - w * height  # has the slopes of the angle times w² + h², and the value 0
+    return jax.lax.stop_gradient(angle) + straight
+
+
+def _intersection_and_union(
+    a: Float[Array, "... 4"], b: Float[Array, "... 4"]
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    # relu rather than maximum: its gradient is 0, not 1/2, for boxes that just touch.
+    width = jax.nn.relu(jnp.minimum(a[..., 2], b[..., 2]) - jnp.maximum(a[..., 0], b[..., 0]))
+    height = jax.nn.relu(jnp.minimum(a[..., 3], b[..., 3]) - jnp.maximum(a[..., 1], b[..., 1]))
+    (aw, ah), (bw, bh) = _sides(a), _sides(b)
+    return width * height, aw * ah + bw * bh - width * height
+
+
+def _enclosing_sides(
+    a: Float[Array, "... 4"], b: Float[Array, "... 4"]
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    width = jnp.maximum(a[..., 2], b[..., 2]) - jnp.minimum(a[..., 0], b[..., 0])
+    height = jnp.maximum(a[..., 3], b[..., 3]) - jnp.minimum(a[..., 1], b[..., 1])
+    return width, height
+
+
+def _sides(box: Float[Array, "... 4"]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    return box[..., 2] - box[..., 0], box[..., 3] - box[..., 1]
+
+
+def _center(box: Float[Array, "... 4"]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    return (box[..., 0] + box[..., 2]) / 2, (box[..., 1] + box[..., 3]) / 2
+
+
+def _door(
+    loss: str, boxes: ArrayLike, targets: ArrayLike, where: ArrayLike | None, sample_weights: ArrayLike | None
+) -> tuple[Array, Array, checks.Kept]:
+    a, b, kept = checks.same_shape(loss, where, sample_weights, consumed=-1, boxes=boxes, targets=targets)
+    return checks.boxes(loss, "boxes", a), checks.boxes(loss, "targets", b), kept
+
+
+def _enter(loss: str, boxes: ArrayLike, targets: ArrayLike, pairwise: bool) -> tuple[Array, Array]:
+    """Aligned boxes as they are; for all pairs the boxes as rows and the targets as columns."""
+    if not pairwise:
+        return _door(loss, boxes, targets, None, None)[:2]
+    a, b = checks.to_floats(loss, boxes=boxes, targets=targets)
+    a, b = checks.boxes(loss, "boxes", a), checks.boxes(loss, "targets", b)
+    if a.shape[:-2] != b.shape[:-2] or min(a.ndim, b.ndim) < 2:
+        raise ValueError(f"{loss}: boxes {a.shape} and targets {b.shape} must be (..., N, 4) and (..., M, 4)")
+    return a[..., :, None, :], b[..., None, :, :]

@@ -1,0 +1,201 @@
+"""Yes or no, for each score on its own: binary problems and multi-label ones. A value per element.
+
+Both halves of the cross-entropy are written as softplus, so that neither cancels: -log σ(x) = softplus(-x) and
+-log(1 - σ(x)) = softplus(x). Labels may be soft, anywhere in [0, 1].
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from jaxlosses import checks
+from jaxlosses._numerics import times
+from jaxlosses.reduction import reduce
+from jaxlosses.registry import register
+from jaxlosses.types import ArrayLike, Number, Reduced
+
+__all__ = ["binary_cross_entropy", "sigmoid_binary_cross_entropy", "sigmoid_focal_loss"]
+
+
+def _example(key: Array) -> tuple[Array, Array]:
+    logits_key, labels_key = jax.random.split(key)
+    return 2 * jax.random.normal(logits_key, (5, 3)), jax.random.randint(labels_key, (5, 3), 0, 2)
+
+
+def _soft_example(key: Array) -> tuple[Array, Array]:
+    probabilities, labels = jax.random.uniform(key, (2, 5, 3), minval=0.1, maxval=0.9)
+    return probabilities, labels
+
+
+_register = functools.partial(
+    register, family="classification", domain=("logits", "[0, 1]"), minimum=0.0, example=_example
+)
+
+
+@_register("sigmoid_binary_cross_entropy", aliases=("bce_with_logits", "sigmoid_bce"), citation="doi:10.1111/j.2517-6161.1958.tb00292.x")
+def sigmoid_binary_cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    pos_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    reduction: str = "none",
+) -> Reduced:
+    """How surprised the sigmoid of a logit is by its label.
+
+        l = -w₊ t log σ(x) - (1 - t) log(1 - σ(x));   dl/dx = σ(x) - t  (w₊ = 1)
+
+    Args:
+        logits: `(...)`, any numbers, ±inf included.
+        labels: `(...)`, t in [0, 1], the same shape.
+        pos_weight: w₊ >= 0, a number, or an array of the logits' rank that broadcasts to them (one per label:
+            `(1, L)`); None for 1.
+        where: bool, a start of the shape; True counts. See `jaxlosses.reduction`, also for the next two.
+        sample_weights: numbers >= 0, a start of the shape.
+        reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
+
+    Returns:
+        `(...)`, at least 0, and log 2 at x = 0; or what `reduction` makes of it.
+
+    Raises:
+        ValueError: if the shapes differ; nothing but `pos_weight` is broadcast.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.sigmoid_binary_cross_entropy([2.0, 2.0, 0.0], [1, 0, 1])
+        Array([0.126928 , 2.126928 , 0.6931472], dtype=float32)
+
+    Reference:
+        Cox, The Regression Analysis of Binary Sequences, 1958, doi:10.1111/j.2517-6161.1958.tb00292.x.
+    """
+    x, t, kept = checks.same_shape(
+        "sigmoid_binary_cross_entropy", where, sample_weights, logits=logits, labels=labels
+    )
+    checks.probabilities("sigmoid_binary_cross_entropy", "labels", t)
+    return reduce(_surprise(x, t, _positive_weight(kept.loss, pos_weight, x)), kept, reduction)
+
+
+@_register("sigmoid_focal_loss", aliases=("sigmoid_focal",), citation="arXiv:1708.02002")
+def sigmoid_focal_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    gamma: Number = 2.0,
+    alpha: Number | None = None,
+    where: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    reduction: str = "none",
+) -> Reduced:
+    """Binary cross-entropy that turns down what is already classified well.
+
+        l = α_t (1 - p_t)^γ (-t log p - (1 - t) log(1 - p)),  p = σ(x)
+        p_t = t p + (1 - t)(1 - p),   α_t = t α + (1 - t)(1 - α)
+
+    Args:
+        logits: `(...)`, any numbers.
+        labels: `(...)`, t in [0, 1], the same shape.
+        gamma: γ >= 0, the focus; at 0 it is the binary cross-entropy.
+        alpha: the weight of positives, in [0, 1]; RetinaNet takes 0.25. None for no weights at all.
+        where: bool, a start of the shape; True counts. See `jaxlosses.reduction`, also for the next two.
+        sample_weights: numbers >= 0, a start of the shape.
+        reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`. RetinaNet divides the `"sum"` by the number of positives.
+
+    Returns:
+        `(...)`, at least 0; or what `reduction` makes of it. Value and derivatives are finite for
+        all finite logits.
+
+    Raises:
+        ValueError: if the shapes differ; nothing is broadcast.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.sigmoid_focal_loss([2.0, 2.0, 0.0], [1, 0, 1], alpha=0.25)
+        Array([0.00045089, 1.2375586 , 0.0433217 ], dtype=float32)
+
+    Reference:
+        Lin, Goyal, Girshick, He and Dollár, Focal Loss for Dense Object Detection, 2017, arXiv:1708.02002.
+    """
+    x, t, kept = checks.same_shape("sigmoid_focal_loss", where, sample_weights, logits=logits, labels=labels)
+    checks.probabilities("sigmoid_focal_loss", "labels", t)
+    values = jnp.exp(gamma * _log_miss(x, t)) * _surprise(x, t)
+    if alpha is not None:
+        values = (t * alpha + (1 - t) * (1 - alpha)) * values
+    return reduce(values, kept, reduction)
+
+
+@_register("binary_cross_entropy", aliases=("bce",), domain=("probabilities", "[0, 1]"), citation="doi:10.1111/j.2517-6161.1958.tb00292.x", example=_soft_example)
+def binary_cross_entropy(
+    probabilities: ArrayLike,
+    labels: ArrayLike,
+    *,
+    eps: Number | None = None,
+    where: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    reduction: str = "none",
+) -> Reduced:
+    """How surprised a probability is by its label (log loss).
+
+        l = -t log max(p, ε) - (1 - t) log max(1 - p, ε)
+
+    From logits use `sigmoid_binary_cross_entropy`, which needs no floor.
+
+    Args:
+        probabilities: `(...)`, p in [0, 1].
+        labels: `(...)`, t in [0, 1], the same shape.
+        eps: ε, the floor, with zero gradient below it; None for the machine epsilon of the precision computed in.
+        where: bool, a start of the shape; True counts. See `jaxlosses.reduction`, also for the next two.
+        sample_weights: numbers >= 0, a start of the shape.
+        reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
+
+    Returns:
+        `(...)`, exactly 0 at p = t = 0 and p = t = 1; or what `reduction` makes of it.
+
+    Raises:
+        ValueError: if the shapes differ; nothing is broadcast.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.binary_cross_entropy([0.5, 1.0, 0.0], [1, 1, 1])
+        Array([ 0.6931472,  0.       , 15.942385 ], dtype=float32)
+
+    Reference:
+        Cox, The Regression Analysis of Binary Sequences, 1958, doi:10.1111/j.2517-6161.1958.tb00292.x.
+    """
+    p, t, kept = checks.same_shape(
+        "binary_cross_entropy", where, sample_weights, probabilities=probabilities, labels=labels
+    )
+    checks.probabilities("binary_cross_entropy", "probabilities", p)
+    checks.probabilities("binary_cross_entropy", "labels", t)
+    floor = jnp.finfo(p.dtype).eps if eps is None else eps
+    log_p = jnp.log(jnp.where(p > floor, p, floor))
+    log_not_p = jnp.log(jnp.where(1 - p > floor, 1 - p, floor))
+    return reduce(-(t * log_p + (1 - t) * log_not_p), kept, reduction)
+
+
+def _surprise(x: Float[Array, "*s"], t: Float[Array, "*s"], pos_weight: Number = 1.0) -> Float[Array, "*s"]:
+    return times(pos_weight * t, jax.nn.softplus(-x)) + times(1 - t, jax.nn.softplus(x))
+
+
+def _log_miss(x: Float[Array, "*s"], t: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """log(1 - p_t) = log(t σ(-x) + (1 - t) σ(x)), finite for every logit, infinite ones included."""
+    x = jnp.clip(x, -1e30, 1e30)
+    log_t = jnp.where(t > 0, jnp.log(jnp.where(t > 0, t, 1)), -jnp.inf)
+    log_not_t = jnp.where(t < 1, jnp.log(jnp.where(t < 1, 1 - t, 1)), -jnp.inf)
+    return jnp.logaddexp(log_t - jax.nn.softplus(x), log_not_t - jax.nn.softplus(-x))
+
+
+def _positive_weight(loss: str, pos_weight: ArrayLike | None, x: Float[Array, "..."]) -> Number:
+    if pos_weight is None:
+        return 1.0
+    weight = checks.to_array(loss, "pos_weight", pos_weight).astype(x.dtype)
+    if weight.ndim and (weight.ndim != x.ndim or any(w not in (1, n) for w, n in zip(weight.shape, x.shape, strict=True))):
+        raise ValueError(
+            f"{loss}: pos_weight {weight.shape} must be a number or broadcast to logits {x.shape} with the same rank; "
+            "did you mean pos_weight[None, :]?"
+        )
+    checks.expect(loss, "pos_weight", lambda: weight >= 0, "be >= 0")
+    return weight

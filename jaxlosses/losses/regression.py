@@ -1,0 +1,209 @@
+"""Distance between numbers: a value per element, from the residual `r = predictions - targets`.
+
+    absolute_error    |r|                                     minimised by the median
+    squared_error     r²                                      minimised by the mean
+    smooth_l1_loss    r²/(2β) inside |r| < β, |r| - β/2 out   slope at most 1
+    huber_loss        r²/2    inside |r| < δ, δ(|r| - δ/2)    = δ · smooth L1 with β = δ
+
+The absolute error is robust to outliers and has a kink at 0; the squared error is smooth and follows outliers. The
+other two are quadratic near 0 and linear far out.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxlosses import checks
+from jaxlosses._numerics import absolute
+from jaxlosses.reduction import reduce
+from jaxlosses.registry import register
+from jaxlosses.types import ArrayLike, Number, Reduced
+
+__all__ = ["absolute_error", "huber_loss", "smooth_l1_loss", "squared_error"]
+
+
+def _example(key: Array) -> tuple[Array, Array]:
+    predictions, targets = 2 * jax.random.normal(key, (2, 5, 3))
+    return predictions, targets
+
+
+_register = functools.partial(
+    register, family="regression", domain=("any number", "any number"), minimum=0.0, example=_example
+)
+
+
+@_register("absolute_error", aliases=("l1", "mae"), citation="Laplace 1774", nll=(1.0, 1.0))
+def absolute_error(
+    predictions: ArrayLike,
+    targets: ArrayLike,
+    *,
+    where: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    reduction: str = "none",
+) -> Reduced:
+    """The distance between prediction and target (L1; its mean is the MAE).
+
+        l = |r|,  r = predictions - targets;  dl/dr = sign(r), and 0 at r = 0
+
+    Args:
+        predictions: `(...)`, any numbers.
+        targets: `(...)`, the same shape.
+        where: bool, a start of the shape; True counts. See `jaxlosses.reduction`, also for the next two.
+        sample_weights: numbers >= 0, a start of the shape.
+        reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
+
+    Returns:
+        `(...)`, at least 0; or what `reduction` makes of it.
+
+    Raises:
+        ValueError: if the shapes differ; nothing is broadcast.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.absolute_error([1.0, 2.0, 4.0], [1.0, 4.0, 0.0])
+        Array([0., 2., 4.], dtype=float32)
+
+    Reference:
+        Laplace, Mémoire sur la probabilité des causes par les événements, 1774.
+    """
+    predictions, targets, kept = checks.same_shape(
+        "absolute_error", where, sample_weights, predictions=predictions, targets=targets
+    )
+    return reduce(absolute(predictions - targets), kept, reduction)
+
+
+@_register("squared_error", aliases=("l2", "mse"), citation="Legendre 1805", nll=(0.5, 0.5))
+def squared_error(
+    predictions: ArrayLike,
+    targets: ArrayLike,
+    *,
+    where: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    reduction: str = "none",
+) -> Reduced:
+    """The squared distance between prediction and target (L2; its mean is the MSE).
+
+        l = r²,  r = predictions - targets;  dl/dr = 2r
+
+    There is no factor 1/2: `optax.l2_loss` is half of this.
+
+    Args:
+        predictions: `(...)`, any numbers.
+        targets: `(...)`, the same shape.
+        where: bool, a start of the shape; True counts. See `jaxlosses.reduction`, also for the next two.
+        sample_weights: numbers >= 0, a start of the shape.
+        reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
+
+    Returns:
+        `(...)`, at least 0; or what `reduction` makes of it.
+
+    Raises:
+        ValueError: if the shapes differ; nothing is broadcast.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.squared_error([1.0, 2.0, 4.0], [1.0, 4.0, 0.0])
+        Array([ 0.,  4., 16.], dtype=float32)
+
+    Reference:
+        Legendre, Nouvelles méthodes pour la détermination des orbites des comètes, 1805.
+    """
+    predictions, targets, kept = checks.same_shape(
+        "squared_error", where, sample_weights, predictions=predictions, targets=targets
+    )
+    return reduce((predictions - targets) ** 2, kept, reduction)
+
+
+@_register("smooth_l1_loss", aliases=("smooth_l1",), citation="arXiv:1504.08083")
+def smooth_l1_loss(
+    predictions: ArrayLike,
+    targets: ArrayLike,
+    *,
+    beta: Number = 1.0,
+    where: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    reduction: str = "none",
+) -> Reduced:
+    """The absolute error with its kink rounded off.
+
+        l = r²/(2β)  if |r| < β,  else |r| - β/2
+
+    The gradient is r/β inside and ±1 outside. Faster R-CNN's `sigma` is `beta = 1/sigma²`.
+
+    Args:
+        predictions: `(...)`, any numbers.
+        targets: `(...)`, the same shape.
+        beta: β >= 0, where the parabola ends; 0 gives the absolute error.
+        where: bool, a start of the shape; True counts. See `jaxlosses.reduction`, also for the next two.
+        sample_weights: numbers >= 0, a start of the shape.
+        reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
+
+    Returns:
+        `(...)`, at least 0; or what `reduction` makes of it.
+
+    Raises:
+        ValueError: if the shapes differ; nothing is broadcast.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.smooth_l1_loss([-0.5, 2.5], [0.0, 0.0])
+        Array([0.125, 2.   ], dtype=float32)
+
+    Reference:
+        Girshick, Fast R-CNN, 2015, arXiv:1504.08083.
+    """
+    predictions, targets, kept = checks.same_shape(
+        "smooth_l1_loss", where, sample_weights, predictions=predictions, targets=targets
+    )
+    r = predictions - targets
+    parabola = r**2 / (2 * jnp.where(jnp.equal(beta, 0), 1, beta))
+    values = jnp.where(jnp.abs(r) < beta, parabola, absolute(r) - 0.5 * beta)
+    return reduce(values, kept, reduction)
+
+
+@_register("huber_loss", aliases=("huber",), citation="doi:10.1214/aoms/1177703732")
+def huber_loss(
+    predictions: ArrayLike,
+    targets: ArrayLike,
+    *,
+    delta: Number = 1.0,
+    where: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    reduction: str = "none",
+) -> Reduced:
+    """Half the squared error, continued by straight lines.
+
+        l = r²/2  if |r| < δ,  else δ(|r| - δ/2)
+
+    The gradient is r, clipped to [-δ, δ].
+
+    Args:
+        predictions: `(...)`, any numbers.
+        targets: `(...)`, the same shape.
+        delta: δ > 0, where the parabola ends; statisticians take 1.345.
+        where: bool, a start of the shape; True counts. See `jaxlosses.reduction`, also for the next two.
+        sample_weights: numbers >= 0, a start of the shape.
+        reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
+
+    Returns:
+        `(...)`, at least 0; or what `reduction` makes of it.
+
+    Raises:
+        ValueError: if the shapes differ; nothing is broadcast.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.huber_loss([-0.5, 2.5], [0.0, 0.0], delta=0.5)
+        Array([0.125, 1.125], dtype=float32)
+
+    Reference:
+        Huber, Robust Estimation of a Location Parameter, 1964, doi:10.1214/aoms/1177703732.
+    """
+    predictions, targets, kept = checks.same_shape(
+        "huber_loss", where, sample_weights, predictions=predictions, targets=targets
+    )
+    r = predictions - targets
+    values = jnp.where(jnp.abs(r) < delta, 0.5 * r**2, delta * (absolute(r) - 0.5 * delta))
+    return reduce(values, kept, reduction)

@@ -1,0 +1,287 @@
+"""Named terms, the stages in which they are active, and one way to combine them: data in, `(total, aux)` out.
+
+The order inside is fixed, because every other order was measured to be wrong somewhere: mask -> (sum, count) -> loss ->
+multiplier (weight x ramp x active x present) -> combiner. Learned weights never see a multiplier inside their loss, and a
+term that is off, or has no labels in the batch, moves nothing.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxlosses import checks, combine as combiners, registry
+from jaxlosses._frozen import FrozenDict, frozen
+from jaxlosses._paths import Path, look_up
+from jaxlosses.reduction import reduce
+from jaxlosses.types import Number, Parts
+
+__all__ = ["Objective", "Term"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """What is compared, how much it weighs, and when.
+
+    Args:
+        loss: a registered name, or any function of arrays that returns a value per element or example (optax's losses,
+            your own). Its positional parameters are its inputs; the others are options.
+        inputs: one dotted path into the data for each input, such as `("out.logits", "batch.label")`. A path may also
+            be a function of the data.
+        where: the path of a bool array; True counts. Its shape is the start of the values' shape.
+        sample_weights: the path of numbers >= 0, aligned like `where`.
+        weight: a number, or a function of the step (any optax schedule). A number is part of the program: to change
+            weights without compiling again, pass `weights` to the call. A weight of 0 takes the term out of the program.
+        start: the first stage in which the term is active.
+        stop: the first stage in which it no longer is; None for never.
+        ramp: fade in linearly over this many steps after the start.
+        reduction: `"mean"` (what counts, divided by how much of it there is) or `"sum"`.
+        options: keywords of the loss, such as `{"gamma": 2.0}`.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> term = jl.Term("softmax_focal_loss", ("out.logits", "batch.label"), options={"gamma": 1.5})
+        >>> term == jl.Term("softmax_focal_loss", ["out.logits", "batch.label"], options={"gamma": 1.5})
+        True
+    """
+
+    loss: str | Callable[..., Any]
+    inputs: tuple[Path, ...]
+    where: Path | None = None
+    sample_weights: Path | None = None
+    weight: float | Callable[[Any], Any] = 1.0
+    start: int = 0
+    stop: int | None = None
+    ramp: int = 0
+    reduction: str = "mean"
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        inputs = (self.inputs,) if isinstance(self.inputs, str) or callable(self.inputs) else tuple(self.inputs)
+        object.__setattr__(self, "inputs", inputs)
+        object.__setattr__(self, "options", frozen(self.options))
+
+    @property
+    def row(self) -> registry.Loss:
+        """The facts about the loss; the defaults for a function that is not registered."""
+        if isinstance(self.loss, str):
+            return registry.get(self.loss)
+        return registry.find(self.loss) or registry.Loss(getattr(self.loss, "__name__", repr(self.loss)), self.loss)
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """Many losses as one: pure, static, hashable by value, and ready for `jax.value_and_grad(..., has_aux=True)`.
+
+    Args:
+        terms: a `Term` for each name.
+        boundaries: the steps at which stages 1, 2, ... begin.
+        combine: `"sum"`, or `"uncertainty"` for learned weights (see `jaxlosses.combine`).
+
+    Raises:
+        ValueError: for a name, option, number of inputs or stage that cannot be meant; the message names the term.
+
+    Example:
+        Stage 0 trains the class alone; from step 1000 on the box joins, and learned weights balance the two.
+
+        >>> import jax.numpy as jnp, jaxlosses as jl
+        >>> objective = jl.Objective({
+        ...     "class": jl.Term("softmax_cross_entropy", ("out.logits", "batch.label")),
+        ...     "box": jl.Term("giou_loss", ("out.box", "batch.box"), where="batch.has_box", start=1),
+        ... }, boundaries=[1000], combine="uncertainty")
+        >>> out = {"logits": jnp.array([[2.0, 1.0, 0.1]]), "box": jnp.array([[0.0, 0.0, 4.0, 4.0]])}
+        >>> batch = {"label": jnp.array([0]), "box": jnp.array([[1.0, 1.0, 6.0, 5.0]]), "has_box": jnp.array([True])}
+        >>> total, aux = objective({"out": out, "batch": batch}, step=1500, params=objective.init())
+        >>> print(f"{total:.4f} = {aux['loss']['class']:.4f} + {aux['loss']['box']:.4f}")
+        1.1837 = 0.4170 + 0.7667
+    """
+
+    terms: Mapping[str, Term]
+    boundaries: tuple[int, ...] = dataclasses.field(default=(), kw_only=True)
+    combine: str = dataclasses.field(default="sum", kw_only=True)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "terms", FrozenDict(self.terms))
+        object.__setattr__(self, "boundaries", tuple(int(step) for step in self.boundaries))
+        _check_objective(self)
+
+    def init(self, losses: Mapping[str, Number] | None = None) -> dict[str, Array]:
+        """What the combiner learns, to be put among the trained parameters: a dict of scalars, `{}` for a sum.
+
+        Args:
+            losses: each term's loss, for instance `aux["loss"]` of a first batch, to start log-variances where their
+                gradient is 0; None to start them at 0.
+        """
+        return combiners.named(self.combine).init(self._nll(), losses)
+
+    def __call__(
+        self,
+        data: Any,
+        *,
+        step: Number | None = None,
+        stage: Number | None = None,
+        params: Mapping[str, Any] | None = None,
+        weights: Mapping[str, Number] | None = None,
+    ) -> tuple[Array, dict[str, dict[str, Array]]]:
+        """Evaluate every active term and combine them.
+
+        All arguments may be traced: one compiled program serves every step, stage and weight.
+
+        Args:
+            data: what the terms' paths lead into, by habit `{"out": model_outputs, "batch": batch}`.
+            step: how many steps were taken; needed for stages, ramps and schedules. Pass an array, not a Python int,
+                to functions that treat Python numbers as static.
+            stage: overrides the stage that `step` is in.
+            params: what `init` made, as trained so far; only for combiners that learn.
+            weights: multipliers of some terms, on top of their own weights.
+
+        Returns:
+            The total, and `aux` with a scalar for every term: `aux["loss"]`, unweighted; `aux["weight"]`, the derivative
+            of the total by that loss; `aux["count"]`, how much it is the mean over; `aux["active"]`, 0 or 1.
+
+        Raises:
+            ValueError: if data, parameters or weights do not fit; the message names the term.
+        """
+        now = self._now(step, stage)
+        extra = combiners.check_names("weights", weights or {}, self.terms)
+        _check_params(self.init(), params or {})
+        loss, multiplier, count, active = {}, {}, {}, {}
+        for name, term in self._present_terms().items():
+            active[name] = self._is_active(term, now)
+            parts = _gated(active[name], lambda name=name, term=term: _parts(name, term, data))
+            loss[name], count[name] = parts.mean() if term.reduction == "mean" else parts.sum, parts.count
+            weight = self._weight(name, term, now) * jnp.asarray(extra.get(name, 1.0), loss[name].dtype)
+            multiplier[name] = jnp.where(active[name] & (parts.count > 0), weight, 0)
+        total, weight = combiners.named(self.combine).apply(loss, multiplier, params or {}, self._nll())
+        aux = {"loss": loss, "weight": weight, "count": count, "active": active}
+        return total, {key: {name: _scalar(of.get(name, 0)) for name in self.terms} for key, of in aux.items()}
+
+    def _present_terms(self) -> dict[str, Term]:
+        return {name: term for name, term in self.terms.items() if callable(term.weight) or term.weight != 0}
+
+    def _nll(self) -> dict[str, tuple[float, float]]:
+        return {name: term.row.nll for name, term in self._present_terms().items()}
+
+    def _now(self, step: Number | None, stage: Number | None) -> "_Now":
+        now = _Now(None if step is None else jnp.asarray(step), None if stage is None else jnp.asarray(stage))
+        if now.stage is not None or not self.boundaries:
+            return now._replace(stage=jnp.asarray(0) if now.stage is None else now.stage)
+        if now.step is None:
+            raise ValueError("this objective has stages: call it with step= or stage=")
+        return now._replace(stage=jnp.sum(now.step >= jnp.asarray(self.boundaries)))
+
+    def _is_active(self, term: Term, now: "_Now") -> Array | bool:
+        last = len(self.boundaries) + 1
+        conditions = [now.stage >= term.start] if term.start > 0 else []
+        conditions += [now.stage < term.stop] if term.stop is not None and term.stop < last else []
+        return functools.reduce(jnp.logical_and, conditions) if conditions else True
+
+    def _weight(self, name: str, term: Term, now: "_Now") -> Any:
+        if (callable(term.weight) or term.ramp) and now.step is None:
+            what = "weight is a schedule" if callable(term.weight) else f"ramp={term.ramp} counts steps"
+            raise ValueError(f"term {name!r}: {what}: call the objective with step=")
+        weight = term.weight(now.step) if callable(term.weight) else term.weight
+        if not term.ramp:
+            return weight
+        return weight * jnp.clip((now.step - self.boundaries[term.start - 1]) / term.ramp, 0, 1)
+
+
+class _Now(NamedTuple):
+    step: Array | None
+    stage: Array | None
+
+
+def _gated(active: Array | bool, evaluate: Callable[[], Parts]) -> Parts:
+    """Nothing of an inactive term runs: multiplying by 0 would let its NaN through."""
+    if active is True:
+        return evaluate()
+    nothing = jax.eval_shape(evaluate)
+    return jax.lax.cond(active, evaluate, lambda: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), nothing))
+
+
+def _parts(name: str, term: Term, data: Any) -> Parts:
+    try:
+        inputs = [look_up(data, path) for path in term.inputs]
+        where = None if term.where is None else look_up(data, term.where)
+        weights = None if term.sample_weights is None else look_up(data, term.sample_weights)
+        if set(registry.CONTRACT) <= set(registry.keywords_of(term.row.function)):
+            keywords = {**term.options, "where": where, "sample_weights": weights, "reduction": "parts"}
+            return term.row.function(*inputs, **keywords)
+        return _reduce_foreign(term, inputs, where, weights)
+    except checks.AlignmentError as error:
+        path = getattr(term, error.argument)
+        message = f"{error.argument} {path!r} has shape {error.shape}, which is not the start of the loss's {error.expected}"
+        raise ValueError(f"term {name!r}: {message}") from error
+    except (ValueError, TypeError) as error:
+        if type(error) not in (ValueError, TypeError):
+            raise
+        raise type(error)(f"term {name!r}: {error}") from error
+
+
+def _reduce_foreign(term: Term, inputs: list[Any], where: Any, weights: Any) -> Parts:
+    """Any function that returns values: mask what goes in and what comes out, so that NaN neither enters nor leaves."""
+    if where is not None:
+        mask = jnp.asarray(where)
+        fits = [jnp.shape(x)[: mask.ndim] == mask.shape for x in inputs]
+        inputs = [checks.masked(jnp.asarray(x), mask) if fit else x for x, fit in zip(inputs, fits, strict=True)]
+    (values,) = checks.to_floats(term.row.name, values=term.row.function(*inputs, **term.options))
+    return reduce(values, checks.keep(term.row.name, where, weights, values.shape, values), "parts")
+
+
+def _scalar(value: Any) -> Array:
+    return jnp.asarray(value, jnp.float32)
+
+
+def _check_objective(objective: Objective) -> None:
+    combiners.named(objective.combine)
+    if not objective.terms:
+        raise ValueError("an objective needs at least one term")
+    if any(step <= 0 for step in objective.boundaries) or sorted(set(objective.boundaries)) != list(objective.boundaries):
+        raise ValueError(f"boundaries must be increasing steps > 0, got {objective.boundaries}")
+    for name, term in objective.terms.items():
+        try:
+            _check_loss(term)
+            _check_stages(term, objective.boundaries)
+        except ValueError as error:
+            raise ValueError(f"term {name!r}: {error}") from None
+    for stage in range(len(objective.boundaries) + 1):
+        live = objective._present_terms().values()
+        if not any(term.start <= stage and (term.stop is None or stage < term.stop) for term in live):
+            raise ValueError(f"stage {stage} has no active term")
+
+
+def _check_loss(term: Term) -> None:
+    row = term.row
+    known = [name for name in registry.keywords_of(row.function) if name not in registry.CONTRACT]
+    for option in term.options:
+        if option in registry.CONTRACT:
+            raise ValueError(f"{option!r} is no option of the loss; did you mean Term(..., {option}=)?")
+        if option not in known and not registry.takes_any_keyword(row.function):
+            raise ValueError(f"loss {row.name!r} has no option {option!r}{registry.did_you_mean(option, known)}")
+    if not len(row.inputs) <= len(term.inputs) <= registry.most_inputs(row.function):
+        inputs = f"{len(row.inputs)} input{'s' if len(row.inputs) != 1 else ''} {row.inputs}"
+        raise ValueError(f"loss {row.name!r} takes {inputs}, inputs has {len(term.inputs)}: {term.inputs}")
+    if term.reduction not in ("mean", "sum"):
+        raise ValueError(f"reduction must be 'mean' or 'sum', got {term.reduction!r}")
+
+
+def _check_stages(term: Term, boundaries: tuple[int, ...]) -> None:
+    last = len(boundaries)
+    stages = f"boundaries {boundaries} make stages 0 to {last}" if last else "without boundaries there is only stage 0"
+    if not 0 <= term.start <= last:
+        raise ValueError(f"start={term.start}, but {stages}")
+    if term.stop is not None and not term.start < term.stop <= last + 1:
+        raise ValueError(f"start={term.start} and stop={term.stop} are never active, as {stages}")
+    if term.ramp and not term.start:
+        raise ValueError(f"ramp={term.ramp} at start=0 fades in from nothing; did you mean weight=optax.linear_schedule?")
+    if term.ramp < 0:
+        raise ValueError(f"ramp={term.ramp} must be a number of steps >= 0")
+
+
+def _check_params(expected: Mapping[str, Any], params: Mapping[str, Any]) -> None:
+    if set(expected) != set(params):
+        raise ValueError(f"params must be what init() made: {sorted(expected)}, got {sorted(params)}")

@@ -1,0 +1,84 @@
+"""The funnel: values, and what is kept of them, become what the caller asked for.
+
+With values `v`, their counts `c` (1 each unless the loss says otherwise), the mask `m` and the sample weights `w`:
+
+    "none"   w·m·v, in the shape of the values, with 0 where masked
+    "sum"    Σ w·m·v
+    "mean"   Σ w·m·v / Σ w·m·c, and 0 with zero gradient if nothing counts
+    "parts"  Parts(Σ w·m·v, Σ w·m·c): add them over microbatches and devices, and divide once
+
+Every loss takes the same three keywords, and they mean the same everywhere:
+
+    where           bool, True counts. Its shape is the start of the inputs' shape, without the axis that the loss
+                    takes as one thing (classes, box coordinates). Masked elements are gone: what they hold, NaN
+                    included, changes neither the value nor the gradient.
+    sample_weights  numbers >= 0, aligned in the same way.
+    reduction       one of the four above; "none" is the default.
+"""
+
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from jaxlosses.checks import Kept, align
+from jaxlosses.types import Parts, Reduced
+
+REDUCTIONS = ("none", "sum", "mean", "parts")
+
+
+def reduce(
+    values: Float[Array, "..."], kept: Kept, reduction: str, counts: Float[Array, "..."] | None = None
+) -> Reduced:
+    """Reduce a loss's values by name.
+
+    Args:
+        values: one per element or example.
+        kept: from `jaxlosses.checks`; its mask and weights line up with the leading axes of `values`.
+        reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`; see the top of this module.
+        counts: what each value counts for in the mean, in the shape of `values`; None for 1 each.
+
+    Returns:
+        An array like `values` for `"none"`, a `Parts` for `"parts"`, else a scalar.
+
+    Raises:
+        ValueError: for any other reduction.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> kept = Kept("my_loss", mask=jnp.array([True, True, False]), weights=jnp.array([1.0, 3.0, 1.0]))
+        >>> reduce(jnp.array([4.0, 8.0, jnp.nan]), kept, "mean")
+        Array(7., dtype=float32)
+    """
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"{kept.loss}: reduction must be one of {', '.join(map(repr, REDUCTIONS))}, got {reduction!r}")
+    weighed = _weigh(values, kept)
+    if reduction == "none":
+        return weighed
+    total = jnp.sum(weighed)
+    if reduction == "sum":
+        return total
+    parts = Parts(total, _count(values, counts, kept))
+    return parts if reduction == "parts" else parts.mean()
+
+
+def _weigh(values: Array, kept: Kept) -> Array:
+    if kept.mask is not None:
+        values = jnp.where(align(kept.mask, values.ndim), values, 0)
+    if kept.weights is None:
+        return values
+    weights = align(kept.weights, values.ndim).astype(values.dtype)
+    if kept.mask is not None:
+        weights = jnp.where(align(kept.mask, values.ndim), weights, 0)
+    # A weight of 0 is off, also for a value that is infinite at finite inputs (KL with q = 0).
+    return weights * jnp.where((weights == 0) & ~jnp.isfinite(values), 0, values)
+
+
+def _count(values: Array, counts: Array | None, kept: Kept) -> Array:
+    if counts is not None or kept.weights is not None:
+        ones = jnp.ones(values.shape, values.dtype)
+        return jnp.sum(_weigh(ones if counts is None else jnp.broadcast_to(counts, values.shape), kept))
+    if kept.mask is None:
+        return jnp.asarray(values.size, values.dtype)
+    # Counted in integers: a float32 sum of ones stops growing at 2**24.
+    mask = jnp.broadcast_to(align(kept.mask, values.ndim), values.shape)
+    return jnp.sum(mask, dtype=jnp.int32).astype(values.dtype)

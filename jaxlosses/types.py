@@ -1,0 +1,44 @@
+"""The few words that every signature shares."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+ArrayLike: TypeAlias = jax.typing.ArrayLike | Sequence[Any]
+"""What a loss accepts: arrays of any real dtype, numbers, and (nested) lists of numbers."""
+
+Number: TypeAlias = jax.typing.ArrayLike
+"""A numeric hyperparameter: a Python number, or an array (traced, or swept by vmap)."""
+
+
+class Parts(NamedTuple):
+    """A weighted sum of values and of what each of them counts for; parts of one batch add up.
+
+    Two microbatches, or two devices, each give their parts; the mean over everything is the mean of the
+    added parts, whereas the mean of two means is wrong as soon as their masks differ.
+
+    >>> import jax.numpy as jnp
+    >>> (Parts(jnp.array(4.0), jnp.array(4.0)) + Parts(jnp.array(9.0), jnp.array(1.0))).mean()
+    Array(2.6, dtype=float32)
+    """
+
+    sum: Float[Array, ""]
+    count: Float[Array, ""]  # type: ignore[assignment]  # a count, and not tuple's method of that name
+
+    def __add__(self, other: "Parts") -> "Parts":  # type: ignore[override]  # not concatenation
+        return Parts(self.sum + other.sum, self.count + other.count)
+
+    def mean(self) -> Float[Array, ""]:
+        """`sum / count`, and 0 with zero gradient where nothing counts."""
+        some = self.count > 0
+        return jnp.where(some, self.sum / jnp.where(some, self.count, 1), 0)
+
+
+if TYPE_CHECKING:  # what three of the four reductions return, so that editors know an array when they see one
+    Reduced: TypeAlias = Array
+else:
+    Reduced: TypeAlias = Float[Array, "..."] | Parts

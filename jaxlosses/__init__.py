@@ -25,11 +25,13 @@ from jaxlosses.losses.divergences import (
     entropy as entropy,
     kl_divergence as kl_divergence,
 )
-from jaxlosses.losses.boxes import (
+from jaxlosses.losses.box_similarities import (
     box_ciou as box_ciou,
     box_diou as box_diou,
     box_giou as box_giou,
     box_iou as box_iou,
+)
+from jaxlosses.losses.boxes import (
     ciou_loss as ciou_loss,
     diou_loss as diou_loss,
     giou_loss as giou_loss,

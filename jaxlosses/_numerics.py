@@ -11,7 +11,7 @@ def absolute(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
     return x * jnp.sign(x)
 
 
-def safe_divide(x: Float[Array, "*s"], y: Float[Array, "*s"], otherwise: float = 0.0) -> Float[Array, "*s"]:
+def safe_divide(x: Float[Array, "*#s"], y: Float[Array, "*#s"], otherwise: float = 0.0) -> Float[Array, "*#s"]:
     """`x / y`, and `otherwise` with zero gradient where `y` is 0."""
     some = y != 0
     return jnp.where(some, x / jnp.where(some, y, 1), otherwise)

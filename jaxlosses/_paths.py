@@ -37,4 +37,6 @@ def _entries(here: Any) -> list[str]:
         return list(here._fields)
     if isinstance(here, Sequence):
         return [str(index) for index in range(len(here))]
-    return sorted(name for name in vars(here) if not name.startswith("_")) if hasattr(here, "__dict__") else []
+    return (
+        sorted(name for name in vars(here) if not name.startswith("_")) if hasattr(here, "__dict__") else []
+    )

@@ -37,7 +37,9 @@ class Kept(NamedTuple):
 class AlignmentError(ValueError):
     """A mask or weight whose shape is not the start of the shape it belongs to."""
 
-    def __init__(self, loss: str, argument: str, shape: tuple[int, ...], expected: tuple[int, ...], hint: str):
+    def __init__(
+        self, loss: str, argument: str, shape: tuple[int, ...], expected: tuple[int, ...], hint: str
+    ):
         starts = sorted({expected[:k] for k in range(1, len(expected) + 1)}, key=len) or [()]
         super().__init__(f"{loss}: {argument} {shape} must be {' or '.join(map(str, starts))}; {hint}")
         self.argument, self.shape, self.expected = argument, shape, expected
@@ -93,7 +95,12 @@ def boxes(loss: str, argument: str, array: Float[Array, "..."]) -> Float[Array, 
     """Boxes end in an axis of 4; under `checked`, raise for a side below 0."""
     if array.shape[-1:] != (4,):
         raise ValueError(f"{loss}: {argument} {array.shape} must end in an axis of 4: x1, y1, x2, y2")
-    expect(loss, argument, lambda: array[..., 2:] >= array[..., :2], "have x2 >= x1 and y2 >= y1 (not x, y, w, h)")
+    expect(
+        loss,
+        argument,
+        lambda: array[..., 2:] >= array[..., :2],
+        "have x2 >= x1 and y2 >= y1 (not x, y, w, h)",
+    )
     return array
 
 
@@ -122,7 +129,9 @@ def same_shape(
     for name, array in others:
         if array.shape != reference.shape:
             hint = _shape_hint(first, reference.shape, name, array.shape)
-            raise ValueError(f"{loss}: {first} {reference.shape} and {name} {array.shape} must have equal shapes; {hint}")
+            raise ValueError(
+                f"{loss}: {first} {reference.shape} and {name} {array.shape} must have equal shapes; {hint}"
+            )
     axis = None if consumed is None else check_axis(loss, first, reference, consumed)
     kept = keep(loss, where, sample_weights, _without(reference.shape, axis), *floats, consumed=axis)
     return (*(masked(array, kept.mask, axis) for array in floats), kept)
@@ -157,13 +166,19 @@ def classes(
     counted = None if ignore_label is None else labels != ignore_label
     kept = keep(loss, where, sample_weights, shape, scores, consumed=axis, usable=known, counted=counted)
     ids = masked(labels, kept.mask)
-    expect(loss, second, lambda: (ids >= 0) & (ids < size), f"be class ids in [0, {size}), or ignore_label, or masked")
+    expect(
+        loss,
+        second,
+        lambda: (ids >= 0) & (ids < size),
+        f"be class ids in [0, {size}), or ignore_label, or masked",
+    )
     return masked(scores, kept.mask, axis), one_hot(ids, size, axis, scores.dtype), kept
 
 
 def one_hot(ids: Array, size: int, axis: int, dtype: Any) -> Float[Array, "..."]:
     """Distributions that put everything on one class; NaN for an id that is none of 0 .. size-1."""
-    ids = jnp.expand_dims(ids.astype(jnp.promote_types(ids.dtype, jnp.int32)), axis)
+    # int8 ids could not count 200 classes.
+    ids = jnp.expand_dims(ids.astype(jnp.int64 if ids.dtype.itemsize > 4 else jnp.int32), axis)
     class_axis = jax.lax.broadcasted_iota(ids.dtype, (*ids.shape[:axis], size, *ids.shape[axis + 1 :]), axis)
     return jnp.where((ids >= 0) & (ids < size), (class_axis == ids).astype(dtype), jnp.nan)
 
@@ -232,7 +247,9 @@ def to_floats(loss: str, **arrays: ArrayLike) -> tuple[Array, ...]:
     """The arrays in the one precision they are computed in: float32, or float64 if one of them has it."""
     converted = [to_array(loss, name, value) for name, value in arrays.items()]
     floating = [array.dtype for array in converted if jnp.issubdtype(array.dtype, jnp.floating)]
-    double = any(dtype == jnp.float64 for dtype in floating) if floating else jnp.result_type(float) == jnp.float64
+    double = (
+        any(dtype == jnp.float64 for dtype in floating) if floating else jnp.result_type(float) == jnp.float64
+    )
     return tuple(array.astype(jnp.float64 if double else jnp.float32) for array in converted)
 
 
@@ -264,7 +281,9 @@ def _check_ids(loss: str, name: str, labels: Array, first: str, shape: tuple[int
             hint = f"did you mean {name}{_drop_last(labels.ndim)}?"
         raise ValueError(f"{loss}: {expected}, got {labels.shape}; {hint}")
     if jnp.issubdtype(labels.dtype, jnp.floating):
-        raise TypeError(f"{loss}: class ids must be integers, got {name} {labels.dtype}; {name}.astype(jnp.int32)?")
+        raise TypeError(
+            f"{loss}: class ids must be integers, got {name} {labels.dtype}; {name}.astype(jnp.int32)?"
+        )
 
 
 def _shape_hint(first: str, a: tuple[int, ...], second: str, b: tuple[int, ...]) -> str:

@@ -106,7 +106,9 @@ class Combiner(NamedTuple):
 def named(name: str) -> Combiner:
     """Find a combiner by name."""
     if name not in _combiners:
-        raise ValueError(f"no combiner named {name!r}{did_you_mean(name, _combiners, f'there are {sorted(_combiners)}')}")
+        raise ValueError(
+            f"no combiner named {name!r}{did_you_mean(name, _combiners, f'there are {sorted(_combiners)}')}"
+        )
     return _combiners[name]
 
 
@@ -115,7 +117,9 @@ def _initial_log_variances(nll: NLL, losses: Scalars | None) -> dict[str, Array]
     if losses is None:
         return {name: jnp.zeros(()) for name in nll}
     optimum = {name: c * jnp.asarray(losses[name], float) / r for name, (c, r) in nll.items()}
-    return {name: jnp.where(best > 0, jnp.log(jnp.where(best > 0, best, 1)), 0) for name, best in optimum.items()}
+    return {
+        name: jnp.where(best > 0, jnp.log(jnp.where(best > 0, best, 1)), 0) for name, best in optimum.items()
+    }
 
 
 _combiners = {
@@ -140,7 +144,9 @@ def check_names(what: str, given: Mapping[str, Any], terms: Iterable[str]) -> di
     known = list(terms)
     for name in given:
         if name not in known:
-            raise ValueError(f"{what}: no term {name!r}{did_you_mean(name, known, f'there are {sorted(known)}')}")
+            raise ValueError(
+                f"{what}: no term {name!r}{did_you_mean(name, known, f'there are {sorted(known)}')}"
+            )
     return dict(given)
 
 

@@ -61,7 +61,9 @@ class Term:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        inputs = (self.inputs,) if isinstance(self.inputs, str) or callable(self.inputs) else tuple(self.inputs)
+        inputs = (
+            (self.inputs,) if isinstance(self.inputs, str) or callable(self.inputs) else tuple(self.inputs)
+        )
         object.__setattr__(self, "inputs", inputs)
         object.__setattr__(self, "options", frozen(self.options))
 
@@ -70,7 +72,9 @@ class Term:
         """The facts about the loss; the defaults for a function that is not registered."""
         if isinstance(self.loss, str):
             return registry.get(self.loss)
-        return registry.find(self.loss) or registry.Loss(getattr(self.loss, "__name__", repr(self.loss)), self.loss)
+        return registry.find(self.loss) or registry.Loss(
+            getattr(self.loss, "__name__", repr(self.loss)), self.loss
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +162,9 @@ class Objective:
             multiplier[name] = jnp.where(active[name] & (parts.count > 0), weight, 0)
         total, weight = combiners.named(self.combine).apply(loss, multiplier, params or {}, self._nll())
         aux = {"loss": loss, "weight": weight, "count": count, "active": active}
-        return total, {key: {name: _scalar(of.get(name, 0)) for name in self.terms} for key, of in aux.items()}
+        return total, {
+            key: {name: _scalar(of.get(name, 0)) for name in self.terms} for key, of in aux.items()
+        }
 
     def _present_terms(self) -> dict[str, Term]:
         return {name: term for name, term in self.terms.items() if callable(term.weight) or term.weight != 0}
@@ -200,7 +206,9 @@ def _gated(active: Array | bool, evaluate: Callable[[], Parts]) -> Parts:
     if active is True:
         return evaluate()
     nothing = jax.eval_shape(evaluate)
-    return jax.lax.cond(active, evaluate, lambda: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), nothing))
+    return jax.lax.cond(
+        active, evaluate, lambda: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), nothing)
+    )
 
 
 def _parts(name: str, term: Term, data: Any) -> Parts:
@@ -227,7 +235,9 @@ def _reduce_foreign(term: Term, inputs: list[Any], where: Any, weights: Any) -> 
     if where is not None:
         mask = jnp.asarray(where)
         fits = [jnp.shape(x)[: mask.ndim] == mask.shape for x in inputs]
-        inputs = [checks.masked(jnp.asarray(x), mask) if fit else x for x, fit in zip(inputs, fits, strict=True)]
+        inputs = [
+            checks.masked(jnp.asarray(x), mask) if fit else x for x, fit in zip(inputs, fits, strict=True)
+        ]
     (values,) = checks.to_floats(term.row.name, values=term.row.function(*inputs, **term.options))
     return reduce(values, checks.keep(term.row.name, where, weights, values.shape, values), "parts")
 
@@ -240,7 +250,9 @@ def _check_objective(objective: Objective) -> None:
     combiners.named(objective.combine)
     if not objective.terms:
         raise ValueError("an objective needs at least one term")
-    if any(step <= 0 for step in objective.boundaries) or sorted(set(objective.boundaries)) != list(objective.boundaries):
+    if any(step <= 0 for step in objective.boundaries) or sorted(set(objective.boundaries)) != list(
+        objective.boundaries
+    ):
         raise ValueError(f"boundaries must be increasing steps > 0, got {objective.boundaries}")
     for name, term in objective.terms.items():
         try:
@@ -261,7 +273,9 @@ def _check_loss(term: Term) -> None:
         if option in registry.CONTRACT:
             raise ValueError(f"{option!r} is no option of the loss; did you mean Term(..., {option}=)?")
         if option not in known and not registry.takes_any_keyword(row.function):
-            raise ValueError(f"loss {row.name!r} has no option {option!r}{registry.did_you_mean(option, known)}")
+            raise ValueError(
+                f"loss {row.name!r} has no option {option!r}{registry.did_you_mean(option, known)}"
+            )
     if not len(row.inputs) <= len(term.inputs) <= registry.most_inputs(row.function):
         inputs = f"{len(row.inputs)} input{'s' if len(row.inputs) != 1 else ''} {row.inputs}"
         raise ValueError(f"loss {row.name!r} takes {inputs}, inputs has {len(term.inputs)}: {term.inputs}")
@@ -271,13 +285,19 @@ def _check_loss(term: Term) -> None:
 
 def _check_stages(term: Term, boundaries: tuple[int, ...]) -> None:
     last = len(boundaries)
-    stages = f"boundaries {boundaries} make stages 0 to {last}" if last else "without boundaries there is only stage 0"
+    stages = (
+        f"boundaries {boundaries} make stages 0 to {last}"
+        if last
+        else "without boundaries there is only stage 0"
+    )
     if not 0 <= term.start <= last:
         raise ValueError(f"start={term.start}, but {stages}")
     if term.stop is not None and not term.start < term.stop <= last + 1:
         raise ValueError(f"start={term.start} and stop={term.stop} are never active, as {stages}")
     if term.ramp and not term.start:
-        raise ValueError(f"ramp={term.ramp} at start=0 fades in from nothing; did you mean weight=optax.linear_schedule?")
+        raise ValueError(
+            f"ramp={term.ramp} at start=0 fades in from nothing; did you mean weight=optax.linear_schedule?"
+        )
     if term.ramp < 0:
         raise ValueError(f"ramp={term.ramp} must be a number of steps >= 0")
 

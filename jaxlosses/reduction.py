@@ -50,7 +50,9 @@ def reduce(
         Array(7., dtype=float32)
     """
     if reduction not in REDUCTIONS:
-        raise ValueError(f"{kept.loss}: reduction must be one of {', '.join(map(repr, REDUCTIONS))}, got {reduction!r}")
+        raise ValueError(
+            f"{kept.loss}: reduction must be one of {', '.join(map(repr, REDUCTIONS))}, got {reduction!r}"
+        )
     weighed = _weigh(values, kept)
     if reduction == "none":
         return weighed

@@ -7,7 +7,7 @@ defaults that could differ from a signature.
 import dataclasses
 import difflib
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from jax import Array
@@ -156,31 +156,36 @@ def names(family: str | None = None) -> tuple[str, ...]:
     return tuple(name for name, row in _rows.items() if family in (None, row.family))
 
 
+def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """The parameters in a loss's signature."""
+    return inspect.signature(function).parameters
+
+
 def inputs_of(function: Callable[..., Any]) -> tuple[str, ...]:
     """The parameters of a loss that are arrays: positional, and without a default."""
     return tuple(
         p.name
-        for p in inspect.signature(function).parameters.values()
+        for p in parameters_of(function).values()
         if p.kind in _POSITIONAL and p.default is p.empty
     )
 
 
 def most_inputs(function: Callable[..., Any]) -> float:
     """How many arrays a loss can take; optax gives some of them a default."""
-    kinds = [p.kind for p in inspect.signature(function).parameters.values()]
+    kinds = [p.kind for p in parameters_of(function).values()]
     positional = sum(kind in _POSITIONAL for kind in kinds)
     return float("inf") if inspect.Parameter.VAR_POSITIONAL in kinds else positional
 
 
 def keywords_of(function: Callable[..., Any]) -> tuple[str, ...]:
     """The parameters of a loss that are options: those with a default, and the keyword-only ones."""
-    named = (p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD)
+    named = (p for p in parameters_of(function).values() if p.kind is not p.VAR_KEYWORD)
     return tuple(p.name for p in named if p.name not in inputs_of(function))
 
 
 def takes_any_keyword(function: Callable[..., Any]) -> bool:
     """Whether a function has `**kwargs`."""
-    return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(function).parameters.values())
+    return any(p.kind is p.VAR_KEYWORD for p in parameters_of(function).values())
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:

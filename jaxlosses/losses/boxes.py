@@ -27,126 +27,96 @@ from jaxlosses.reduction import reduce
 from jaxlosses.registry import register
 from jaxlosses.types import ArrayLike, Number, Reduced
 
-__all__ = ["box_ciou", "box_diou", "box_giou", "box_iou", "ciou_loss", "diou_loss", "giou_loss", "iou_loss"]
+__all__ = ["ciou_loss", "diou_loss", "giou_loss", "iou_loss"]
 
 
 def _example(key: Array) -> tuple[Array, Array]:
-    corners, sides = jnp.split(jax.random.uniform(key, (2, 5, 3, 4)) + jnp.array([0.0, 0.0, 0.5, 0.5]), 2, axis=-1)
+    corners_key, sides_key = jax.random.split(key)
+    corners = jax.random.uniform(corners_key, (2, 5, 3, 2))
+    sides = jax.random.uniform(sides_key, (2, 5, 3, 2), minval=0.5, maxval=1.5)
     boxes, targets = jnp.concatenate([corners, corners + sides], axis=-1)
     return boxes, targets
 
 
 _register = functools.partial(
-    register, family="boxes", consumes="box", mask_lacks=1, domain=("boxes x1 y1 x2 y2", "boxes x1 y1 x2 y2"), minimum=0.0, example=_example
+    register,
+    family="boxes",
+    consumes="box",
+    mask_lacks=1,
+    domain=("boxes x1 y1 x2 y2", "boxes x1 y1 x2 y2"),
+    minimum=0.0,
+    example=_example,
 )
 
 
-def box_iou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
-    """Intersection over union.
-
-        IoU = I/U
-
-    Args:
-        boxes: `(..., 4)` as x1, y1, x2, y2 in any unit.
-        targets: `(..., 4)`, the same shape; or `(..., M, 4)` against `(..., N, 4)` if `pairwise`.
-        pairwise: compare every box with every target.
-
-    Returns:
-        `(...)` in [0, 1], or `(..., N, M)` if `pairwise`.
-
-    Raises:
-        ValueError: if the shapes do not fit, or the last axis is not 4.
-
-    Example:
-        >>> import jaxlosses as jl
-        >>> jl.box_iou([[0.0, 0.0, 4.0, 4.0]], [[1.0, 1.0, 6.0, 5.0], [0.0, 0.0, 4.0, 4.0]], pairwise=True)
-        Array([[0.33333334, 1.        ]], dtype=float32)
-
-    Reference:
-        Jaccard, Étude comparative de la distribution florale, 1901.
-    """
-    return _iou(*_enter("box_iou", boxes, targets, pairwise))
+def iou(a: Float[Array, "... 4"], b: Float[Array, "... 4"]) -> Float[Array, "..."]:
+    return safe_divide(*_intersection_and_union(a, b))
 
 
-def box_giou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
-    """Generalised IoU: less the share of the enclosing box that neither box fills.
-
-        GIoU = IoU - (C - U)/C
-
-    Args:
-        boxes: `(..., 4)` as x1, y1, x2, y2 in any unit.
-        targets: `(..., 4)`, the same shape; or `(..., M, 4)` against `(..., N, 4)` if `pairwise`.
-        pairwise: compare every box with every target.
-
-    Returns:
-        `(...)` in (-1, 1], or `(..., N, M)` if `pairwise`.
-
-    Raises:
-        ValueError: if the shapes do not fit, or the last axis is not 4.
-
-    Example:
-        >>> import jaxlosses as jl
-        >>> jl.box_giou([0.0, 0.0, 4.0, 4.0], [1.0, 1.0, 6.0, 5.0])
-        Array(0.23333335, dtype=float32)
-
-    Reference:
-        Rezatofighi et al., Generalized Intersection over Union, 2019, arXiv:1902.09630.
-    """
-    return _giou(*_enter("box_giou", boxes, targets, pairwise))
+def giou(a: Float[Array, "... 4"], b: Float[Array, "... 4"]) -> Float[Array, "..."]:
+    _, union = _intersection_and_union(a, b)
+    width, height = _enclosing_sides(a, b)
+    return iou(a, b) - safe_divide(width * height - union, width * height)
 
 
-def box_diou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
-    """Distance IoU: less the squared distance of the centres in units of the enclosing diagonal.
-
-        DIoU = IoU - ρ²/c²
-
-    Args:
-        boxes: `(..., 4)` as x1, y1, x2, y2 in any unit.
-        targets: `(..., 4)`, the same shape; or `(..., M, 4)` against `(..., N, 4)` if `pairwise`.
-        pairwise: compare every box with every target.
-
-    Returns:
-        `(...)` in (-1, 1], or `(..., N, M)` if `pairwise`.
-
-    Raises:
-        ValueError: if the shapes do not fit, or the last axis is not 4.
-
-    Example:
-        >>> import jaxlosses as jl
-        >>> jl.box_diou([0.0, 0.0, 4.0, 4.0], [1.0, 1.0, 6.0, 5.0])
-        Array(0.28005466, dtype=float32)
-
-    Reference:
-        Zheng et al., Distance-IoU Loss, 2020, arXiv:1911.08287.
-    """
-    return _diou(*_enter("box_diou", boxes, targets, pairwise))
+def diou(a: Float[Array, "... 4"], b: Float[Array, "... 4"]) -> Float[Array, "..."]:
+    (ax, ay), (bx, by) = _center(a), _center(b)
+    width, height = _enclosing_sides(a, b)
+    return iou(a, b) - safe_divide((ax - bx) ** 2 + (ay - by) ** 2, width**2 + height**2)
 
 
-def box_ciou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
-    """Complete IoU: DIoU less a penalty for unequal aspect ratios. See `ciou_loss` for α and v.
+def ciou(
+    a: Float[Array, "... 4"],
+    b: Float[Array, "... 4"],
+    detach_alpha: bool = True,
+    iou_threshold: Number | None = None,
+    aspect_gradient: str = "exact",
+) -> Float[Array, "..."]:
+    angle_gap = _aspect_angle(b, aspect_gradient) - _aspect_angle(a, aspect_gradient)
+    v = 4 / jnp.pi**2 * angle_gap**2
+    shared = iou(a, b)
+    alpha = safe_divide(v, 1 - shared + v)
+    if iou_threshold is not None:
+        alpha = jnp.where(shared < iou_threshold, 0, alpha)
+    return diou(a, b) - (jax.lax.stop_gradient(alpha) if detach_alpha else alpha) * v
 
-        CIoU = IoU - ρ²/c² - αv
 
-    Args:
-        boxes: `(..., 4)` as x1, y1, x2, y2 in any unit.
-        targets: `(..., 4)`, the same shape; or `(..., M, 4)` against `(..., N, 4)` if `pairwise`.
-        pairwise: compare every box with every target.
+def _aspect_angle(box: Float[Array, "... 4"], gradient: str) -> Float[Array, "..."]:
+    """atan(w/h), and 0 with zero gradient for a box that is a point."""
+    width, height = _sides(box)
+    point = (width == 0) & (height == 0)
+    angle = jnp.arctan2(jnp.where(point, 0, width), jnp.where(point, 1, height))
+    if gradient == "exact":
+        return angle
+    w, h = jax.lax.stop_gradient((width, height))
+    straight = h * width - w * height  # has the slopes of the angle times w² + h², and the value 0
+    return jax.lax.stop_gradient(angle) + straight
 
-    Returns:
-        `(...)` in (-1.5, 1], or `(..., N, M)` if `pairwise`.
 
-    Raises:
-        ValueError: if the shapes do not fit, or the last axis is not 4.
+def _intersection_and_union(
+    a: Float[Array, "... 4"], b: Float[Array, "... 4"]
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    # relu rather than maximum: its gradient is 0, not 1/2, for boxes that just touch.
+    width = jax.nn.relu(jnp.minimum(a[..., 2], b[..., 2]) - jnp.maximum(a[..., 0], b[..., 0]))
+    height = jax.nn.relu(jnp.minimum(a[..., 3], b[..., 3]) - jnp.maximum(a[..., 1], b[..., 1]))
+    (aw, ah), (bw, bh) = _sides(a), _sides(b)
+    return width * height, aw * ah + bw * bh - width * height
 
-    Example:
-        >>> import jaxlosses as jl
-        >>> jl.box_ciou([0.0, 0.0, 2.0, 1.0], [0.0, 0.0, 1.0, 2.0])
-        Array(0.23708168, dtype=float32)
 
-    Reference:
-        Zheng et al., Distance-IoU Loss, 2020, arXiv:1911.08287.
-    """
-    return _ciou(*_enter("box_ciou", boxes, targets, pairwise))
+def _enclosing_sides(
+    a: Float[Array, "... 4"], b: Float[Array, "... 4"]
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    width = jnp.maximum(a[..., 2], b[..., 2]) - jnp.minimum(a[..., 0], b[..., 0])
+    height = jnp.maximum(a[..., 3], b[..., 3]) - jnp.minimum(a[..., 1], b[..., 1])
+    return width, height
+
+
+def _sides(box: Float[Array, "... 4"]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    return box[..., 2] - box[..., 0], box[..., 3] - box[..., 1]
+
+
+def _center(box: Float[Array, "... 4"]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    return (box[..., 0] + box[..., 2]) / 2, (box[..., 1] + box[..., 3]) / 2
 
 
 @_register("iou_loss", aliases=("iou",), citation="arXiv:1608.01471")
@@ -191,9 +161,9 @@ def iou_loss(
     """
     if mode not in ("linear", "log"):
         raise ValueError(f"iou_loss: mode must be 'linear' or 'log', got {mode!r}")
-    boxes, targets, kept = _door("iou_loss", boxes, targets, where, sample_weights)
-    iou = _iou(boxes, targets)
-    return reduce(1 - iou if mode == "linear" else -jnp.log(jnp.where(iou > eps, iou, eps)), kept, reduction)
+    boxes, targets, kept = door("iou_loss", boxes, targets, where, sample_weights)
+    shared = iou(boxes, targets)
+    return reduce(1 - shared if mode == "linear" else -jnp.log(jnp.where(shared > eps, shared, eps)), kept, reduction)
 
 
 @_register("giou_loss", aliases=("giou",), citation="arXiv:1902.09630")
@@ -230,8 +200,8 @@ def giou_loss(
     Reference:
         Rezatofighi et al., Generalized Intersection over Union, 2019, arXiv:1902.09630.
     """
-    boxes, targets, kept = _door("giou_loss", boxes, targets, where, sample_weights)
-    return reduce(1 - _giou(boxes, targets), kept, reduction)
+    boxes, targets, kept = door("giou_loss", boxes, targets, where, sample_weights)
+    return reduce(1 - giou(boxes, targets), kept, reduction)
 
 
 @_register("diou_loss", aliases=("diou",), citation="arXiv:1911.08287")
@@ -268,11 +238,13 @@ def diou_loss(
     Reference:
         Zheng et al., Distance-IoU Loss, 2020, arXiv:1911.08287.
     """
-    boxes, targets, kept = _door("diou_loss", boxes, targets, where, sample_weights)
-    return reduce(1 - _diou(boxes, targets), kept, reduction)
+    boxes, targets, kept = door("diou_loss", boxes, targets, where, sample_weights)
+    return reduce(1 - diou(boxes, targets), kept, reduction)
 
 
-@_register("ciou_loss", aliases=("ciou",), citation="arXiv:1911.08287", exact_gradient=(("detach_alpha", False),))
+@_register(
+    "ciou_loss", aliases=("ciou",), citation="arXiv:1911.08287", exact_gradient=(("detach_alpha", False),)
+)
 def ciou_loss(
     boxes: ArrayLike,
     targets: ArrayLike,
@@ -315,94 +287,13 @@ def ciou_loss(
     """
     if aspect_gradient not in ("exact", "authors"):
         raise ValueError(f"ciou_loss: aspect_gradient must be 'exact' or 'authors', got {aspect_gradient!r}")
-    boxes, targets, kept = _door("ciou_loss", boxes, targets, where, sample_weights)
-    similarity = _ciou(boxes, targets, detach_alpha, iou_threshold, aspect_gradient)
+    boxes, targets, kept = door("ciou_loss", boxes, targets, where, sample_weights)
+    similarity = ciou(boxes, targets, detach_alpha, iou_threshold, aspect_gradient)
     return reduce(1 - similarity, kept, reduction)
 
 
-def _iou(a: Float[Array, "... 4"], b: Float[Array, "... 4"]) -> Float[Array, "..."]:
-    return safe_divide(*_intersection_and_union(a, b))
-
-
-def _giou(a: Float[Array, "... 4"], b: Float[Array, "... 4"]) -> Float[Array, "..."]:
-    _, union = _intersection_and_union(a, b)
-    width, height = _enclosing_sides(a, b)
-    return _iou(a, b) - safe_divide(width * height - union, width * height)
-
-
-def _diou(a: Float[Array, "... 4"], b: Float[Array, "... 4"]) -> Float[Array, "..."]:
-    (ax, ay), (bx, by) = _center(a), _center(b)
-    width, height = _enclosing_sides(a, b)
-    return _iou(a, b) - safe_divide((ax - bx) ** 2 + (ay - by) ** 2, width**2 + height**2)
-
-
-def _ciou(
-    a: Float[Array, "... 4"],
-    b: Float[Array, "... 4"],
-    detach_alpha: bool = True,
-    iou_threshold: Number | None = None,
-    aspect_gradient: str = "exact",
-) -> Float[Array, "..."]:
-    angle_gap = _aspect_angle(b, aspect_gradient) - _aspect_angle(a, aspect_gradient)
-    v = 4 / jnp.pi**2 * angle_gap**2
-    iou = _iou(a, b)
-    alpha = safe_divide(v, 1 - iou + v)
-    if iou_threshold is not None:
-        alpha = jnp.where(iou < iou_threshold, 0, alpha)
-    return _diou(a, b) - (jax.lax.stop_gradient(alpha) if detach_alpha else alpha) * v
-
-
-def _aspect_angle(box: Float[Array, "... 4"], gradient: str) -> Float[Array, "..."]:
-    """atan(w/h), and 0 with zero gradient for a box that is a point."""
-    width, height = _sides(box)
-    point = (width == 0) & (height == 0)
-    angle = jnp.arctan2(jnp.where(point, 0, width), jnp.where(point, 1, height))
-    if gradient == "exact":
-        return angle
-    w, h = jax.lax.stop_gradient((width, height))
-    straight = h * width - w * height  # has the slopes of the angle times w² + h², and the value 0
-    return jax.lax.stop_gradient(angle) + straight
-
-
-def _intersection_and_union(
-    a: Float[Array, "... 4"], b: Float[Array, "... 4"]
-) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    # relu rather than maximum: its gradient is 0, not 1/2, for boxes that just touch.
-    width = jax.nn.relu(jnp.minimum(a[..., 2], b[..., 2]) - jnp.maximum(a[..., 0], b[..., 0]))
-    height = jax.nn.relu(jnp.minimum(a[..., 3], b[..., 3]) - jnp.maximum(a[..., 1], b[..., 1]))
-    (aw, ah), (bw, bh) = _sides(a), _sides(b)
-    return width * height, aw * ah + bw * bh - width * height
-
-
-def _enclosing_sides(
-    a: Float[Array, "... 4"], b: Float[Array, "... 4"]
-) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    width = jnp.maximum(a[..., 2], b[..., 2]) - jnp.minimum(a[..., 0], b[..., 0])
-    height = jnp.maximum(a[..., 3], b[..., 3]) - jnp.minimum(a[..., 1], b[..., 1])
-    return width, height
-
-
-def _sides(box: Float[Array, "... 4"]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    return box[..., 2] - box[..., 0], box[..., 3] - box[..., 1]
-
-
-def _center(box: Float[Array, "... 4"]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    return (box[..., 0] + box[..., 2]) / 2, (box[..., 1] + box[..., 3]) / 2
-
-
-def _door(
+def door(
     loss: str, boxes: ArrayLike, targets: ArrayLike, where: ArrayLike | None, sample_weights: ArrayLike | None
 ) -> tuple[Array, Array, checks.Kept]:
     a, b, kept = checks.same_shape(loss, where, sample_weights, consumed=-1, boxes=boxes, targets=targets)
     return checks.boxes(loss, "boxes", a), checks.boxes(loss, "targets", b), kept
-
-
-def _enter(loss: str, boxes: ArrayLike, targets: ArrayLike, pairwise: bool) -> tuple[Array, Array]:
-    """Aligned boxes as they are; for all pairs the boxes as rows and the targets as columns."""
-    if not pairwise:
-        return _door(loss, boxes, targets, None, None)[:2]
-    a, b = checks.to_floats(loss, boxes=boxes, targets=targets)
-    a, b = checks.boxes(loss, "boxes", a), checks.boxes(loss, "targets", b)
-    if a.shape[:-2] != b.shape[:-2] or min(a.ndim, b.ndim) < 2:
-        raise ValueError(f"{loss}: boxes {a.shape} and targets {b.shape} must be (..., N, 4) and (..., M, 4)")
-    return a[..., :, None, :], b[..., None, :, :]

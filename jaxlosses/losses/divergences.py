@@ -37,7 +37,12 @@ def _log_example(key: Array) -> tuple[Array, Array]:
 
 
 _register = functools.partial(
-    register, family="divergences", consumes="classes", mask_lacks=1, minimum=0.0, citation="doi:10.1002/j.1538-7305.1948.tb01338.x"
+    register,
+    family="divergences",
+    consumes="classes",
+    mask_lacks=1,
+    minimum=0.0,
+    citation="doi:10.1002/j.1538-7305.1948.tb01338.x",
 )
 
 
@@ -133,7 +138,9 @@ def cross_entropy(
     return reduce(-jnp.sum(times(p, log_q), axis) * _unit(base), kept, reduction)
 
 
-@_register("kl_divergence", aliases=("kl",), domain=("log-probabilities", "probabilities"), example=_log_example)
+@_register(
+    "kl_divergence", aliases=("kl",), domain=("log-probabilities", "probabilities"), example=_log_example
+)
 def kl_divergence(
     log_predictions: ArrayLike,
     targets: ArrayLike,
@@ -173,10 +180,18 @@ def kl_divergence(
         Kullback and Leibler, On Information and Sufficiency, 1951, doi:10.1214/aoms/1177729694.
     """
     log_q, p, kept = checks.same_shape(
-        "kl_divergence", where, sample_weights, consumed=axis, log_predictions=log_predictions, targets=targets
+        "kl_divergence",
+        where,
+        sample_weights,
+        consumed=axis,
+        log_predictions=log_predictions,
+        targets=targets,
     )
     checks.expect(
-        "kl_divergence", "log_predictions", lambda: log_q <= 0, "be <= 0, the logarithms of probabilities (log_softmax?)"
+        "kl_divergence",
+        "log_predictions",
+        lambda: log_q <= 0,
+        "be <= 0, the logarithms of probabilities (log_softmax?)",
     )
     checks.probabilities("kl_divergence", "targets", p)
     some = p > 0

@@ -40,7 +40,13 @@ def _example(key: Array) -> tuple[Array, Array]:
 
 
 _register = functools.partial(
-    register, family="segmentation", consumes="pixels", mask_lacks=1, domain=("probabilities", "[0, 1] or class ids"), minimum=0.0, example=_example
+    register,
+    family="segmentation",
+    consumes="pixels",
+    mask_lacks=1,
+    domain=("probabilities", "[0, 1] or class ids"),
+    minimum=0.0,
+    example=_example,
 )
 
 
@@ -94,7 +100,9 @@ def dice_loss(
     Reference:
         Milletari, Navab and Ahmadi, V-Net, 2016, arXiv:1606.04797.
     """
-    x = _pixels("dice_loss", probabilities, targets, activation, class_axis, ignore_label, where, sample_weights)
+    x = _pixels(
+        "dice_loss", probabilities, targets, activation, class_axis, ignore_label, where, sample_weights
+    )
     power = 2 if squared else 1
     sizes = x.total(x.p**power) + x.total(x.g**power)
     dice = safe_divide(2 * x.total(x.p * x.g) + smooth, sizes + smooth, otherwise=1.0)
@@ -148,7 +156,9 @@ def jaccard_loss(
         Rahman and Wang, Optimizing Intersection-over-Union in Deep Neural Networks, 2016,
         doi:10.1007/978-3-319-50835-1_22.
     """
-    x = _pixels("jaccard_loss", probabilities, targets, activation, class_axis, ignore_label, where, sample_weights)
+    x = _pixels(
+        "jaccard_loss", probabilities, targets, activation, class_axis, ignore_label, where, sample_weights
+    )
     jaccard = _tversky(x, 1.0, 1.0, smooth)
     return reduce(_over_classes(1 - jaccard, class_axis, per_class), x.kept, reduction)
 
@@ -206,7 +216,9 @@ def tversky_loss(
     Reference:
         Salehi, Erdogmus and Gholipour, Tversky loss function for image segmentation, 2017, arXiv:1706.05721.
     """
-    x = _pixels("tversky_loss", probabilities, targets, activation, class_axis, ignore_label, where, sample_weights)
+    x = _pixels(
+        "tversky_loss", probabilities, targets, activation, class_axis, ignore_label, where, sample_weights
+    )
     tversky = _tversky(x, fp_weight, fn_weight, smooth)
     return reduce(_over_classes(1 - tversky, class_axis, per_class), x.kept, reduction)
 
@@ -225,7 +237,9 @@ def _tversky(x: _Pixels, fp_weight: Number, fn_weight: Number, smooth: Number) -
     return safe_divide(tp + smooth, tp + fp_weight * fp + fn_weight * fn + smooth, otherwise=1.0)
 
 
-def _over_classes(values: Float[Array, "..."], class_axis: int | None, per_class: bool) -> Float[Array, "..."]:
+def _over_classes(
+    values: Float[Array, "..."], class_axis: int | None, per_class: bool
+) -> Float[Array, "..."]:
     return values if class_axis is None or per_class else jnp.mean(values, axis=1)
 
 
@@ -240,23 +254,37 @@ def _pixels(
     sample_weights: ArrayLike | None,
 ) -> _Pixels:
     if class_axis is None:
-        p, g, kept = checks.same_shape(loss, where, sample_weights, probabilities=probabilities, targets=targets)
+        p, g, kept = checks.same_shape(
+            loss, where, sample_weights, probabilities=probabilities, targets=targets
+        )
     else:
         p, g, kept = checks.classes(
-            loss, where, sample_weights, axis=class_axis, ignore_label=ignore_label, probabilities=probabilities, targets=targets
+            loss,
+            where,
+            sample_weights,
+            axis=class_axis,
+            ignore_label=ignore_label,
+            probabilities=probabilities,
+            targets=targets,
         )
         class_axis %= p.ndim
     if p.ndim < 2 or class_axis == 0:
-        raise ValueError(f"{loss}: probabilities {p.shape} must be (batch, *space, classes), or class_axis=None")
+        raise ValueError(
+            f"{loss}: probabilities {p.shape} must be (batch, *space, classes), or class_axis=None"
+        )
     # Activated zeros and one-hot zeros are not 0: a masked pixel has neither prediction nor truth.
     p = checks.masked(_activate(loss, p, activation, class_axis), kept.mask, class_axis)
     g = checks.masked(g, kept.mask, class_axis)
     checks.probabilities(loss, "probabilities", p)
-    pixel_weights, kept = _by_image(kept, weigh_pixels=sample_weights is not None and jnp.ndim(sample_weights) > 1)
+    pixel_weights, kept = _by_image(
+        kept, weigh_pixels=sample_weights is not None and jnp.ndim(sample_weights) > 1
+    )
     if pixel_weights is not None and class_axis is not None:
         pixel_weights = jnp.expand_dims(pixel_weights, class_axis)
     space = tuple(axis for axis in range(1, p.ndim) if axis != class_axis)
-    return _Pixels(p, g, lambda x: jnp.sum(x if pixel_weights is None else x * pixel_weights, axis=space), kept)
+    return _Pixels(
+        p, g, lambda x: jnp.sum(x if pixel_weights is None else x * pixel_weights, axis=space), kept
+    )
 
 
 def _by_image(kept: checks.Kept, weigh_pixels: bool) -> tuple[Array | None, checks.Kept]:
@@ -272,7 +300,9 @@ def _by_image(kept: checks.Kept, weigh_pixels: bool) -> tuple[Array | None, chec
     return None, kept._replace(mask=mask, weights=kept.weights.reshape(-1))
 
 
-def _activate(loss: str, x: Float[Array, "*s"], activation: str | None, class_axis: int | None) -> Float[Array, "*s"]:
+def _activate(
+    loss: str, x: Float[Array, "*s"], activation: str | None, class_axis: int | None
+) -> Float[Array, "*s"]:
     if activation is None:
         return x
     if activation == "sigmoid":

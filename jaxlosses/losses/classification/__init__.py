@@ -1,11 +1,11 @@
 """Scores against classes. Softmax losses know one right class of several, sigmoid losses any number of labels.
 
-    softmax_cross_entropy         -Σ t log softmax(z)              a value per row of logits
-    softmax_focal_loss            -Σ t (1 - p)^γ log p             the same, with easy rows turned down
-    nll_loss                      -Σ t log p                       from log-probabilities
-    sigmoid_binary_cross_entropy  -t log σ(x) - (1-t) log σ(-x)    a value per logit
-    sigmoid_focal_loss            the same, times (1 - p_t)^γ
-    binary_cross_entropy          -t log p - (1-t) log(1-p)        from probabilities
+softmax_cross_entropy         -Σ t log softmax(z)              a value per row of logits
+softmax_focal_loss            -Σ t (1 - p)^γ log p             the same, with easy rows turned down
+nll_loss                      -Σ t log p                       from log-probabilities
+sigmoid_binary_cross_entropy  -t log σ(x) - (1-t) log σ(-x)    a value per logit
+sigmoid_focal_loss            the same, times (1 - p_t)^γ
+binary_cross_entropy          -t log p - (1-t) log(1-p)        from probabilities
 """
 
 from jaxlosses.losses.classification.binary import (

@@ -35,7 +35,11 @@ _register = functools.partial(
 )
 
 
-@_register("sigmoid_binary_cross_entropy", aliases=("bce_with_logits", "sigmoid_bce"), citation="doi:10.1111/j.2517-6161.1958.tb00292.x")
+@_register(
+    "sigmoid_binary_cross_entropy",
+    aliases=("bce_with_logits", "sigmoid_bce"),
+    citation="doi:10.1111/j.2517-6161.1958.tb00292.x",
+)
 def sigmoid_binary_cross_entropy(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -127,7 +131,13 @@ def sigmoid_focal_loss(
     return reduce(values, kept, reduction)
 
 
-@_register("binary_cross_entropy", aliases=("bce",), domain=("probabilities", "[0, 1]"), citation="doi:10.1111/j.2517-6161.1958.tb00292.x", example=_soft_example)
+@_register(
+    "binary_cross_entropy",
+    aliases=("bce",),
+    domain=("probabilities", "[0, 1]"),
+    citation="doi:10.1111/j.2517-6161.1958.tb00292.x",
+    example=_soft_example,
+)
 def binary_cross_entropy(
     probabilities: ArrayLike,
     labels: ArrayLike,
@@ -192,7 +202,9 @@ def _positive_weight(loss: str, pos_weight: ArrayLike | None, x: Float[Array, ".
     if pos_weight is None:
         return 1.0
     weight = checks.to_array(loss, "pos_weight", pos_weight).astype(x.dtype)
-    if weight.ndim and (weight.ndim != x.ndim or any(w not in (1, n) for w, n in zip(weight.shape, x.shape, strict=True))):
+    if weight.ndim and (
+        weight.ndim != x.ndim or any(w not in (1, n) for w, n in zip(weight.shape, x.shape, strict=True))
+    ):
         raise ValueError(
             f"{loss}: pos_weight {weight.shape} must be a number or broadcast to logits {x.shape} with the same rank; "
             "did you mean pos_weight[None, :]?"

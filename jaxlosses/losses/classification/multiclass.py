@@ -36,7 +36,13 @@ def _log_example(key: Array) -> tuple[Array, Array]:
 
 
 _register = functools.partial(
-    register, family="classification", consumes="classes", mask_lacks=1, domain=("logits", "class ids or distributions"), minimum=0.0, example=_example
+    register,
+    family="classification",
+    consumes="classes",
+    mask_lacks=1,
+    domain=("logits", "class ids or distributions"),
+    minimum=0.0,
+    example=_example,
 )
 
 
@@ -88,7 +94,13 @@ def softmax_cross_entropy(
         doi:10.1007/978-3-642-76153-9_28. Label smoothing: Szegedy et al., 2015, arXiv:1512.00567.
     """
     logits, targets, kept = checks.classes(
-        "softmax_cross_entropy", where, sample_weights, axis=axis, ignore_label=ignore_label, logits=logits, labels=labels
+        "softmax_cross_entropy",
+        where,
+        sample_weights,
+        axis=axis,
+        ignore_label=ignore_label,
+        logits=logits,
+        labels=labels,
     )
     log_p, _ = log_softmax(logits, axis)
     smoothed = _smooth(targets, logits > -jnp.inf, label_smoothing, axis)
@@ -143,7 +155,13 @@ def softmax_focal_loss(
         Lin, Goyal, Girshick, He and Dollár, Focal Loss for Dense Object Detection, 2017, arXiv:1708.02002.
     """
     logits, targets, kept = checks.classes(
-        "softmax_focal_loss", where, sample_weights, axis=axis, ignore_label=ignore_label, logits=logits, labels=labels
+        "softmax_focal_loss",
+        where,
+        sample_weights,
+        axis=axis,
+        ignore_label=ignore_label,
+        logits=logits,
+        labels=labels,
     )
     log_p, _ = log_softmax(logits, axis)
     absent = log_p == -jnp.inf
@@ -154,7 +172,13 @@ def softmax_focal_loss(
     return reduce(jnp.sum(times(targets, cost), axis), _with_classes(kept, logits, axis), reduction)
 
 
-@_register("nll_loss", aliases=("nll",), domain=("log-probabilities", "class ids or distributions"), citation="Fisher 1922, doi:10.1098/rsta.1922.0009", example=_log_example)
+@_register(
+    "nll_loss",
+    aliases=("nll",),
+    domain=("log-probabilities", "class ids or distributions"),
+    citation="Fisher 1922, doi:10.1098/rsta.1922.0009",
+    example=_log_example,
+)
 def nll_loss(
     log_probabilities: ArrayLike,
     labels: ArrayLike,
@@ -198,9 +222,17 @@ def nll_loss(
         Fisher, On the Mathematical Foundations of Theoretical Statistics, 1922, doi:10.1098/rsta.1922.0009.
     """
     log_p, targets, kept = checks.classes(
-        "nll_loss", where, sample_weights, axis=axis, ignore_label=ignore_label, log_probabilities=log_probabilities, labels=labels
+        "nll_loss",
+        where,
+        sample_weights,
+        axis=axis,
+        ignore_label=ignore_label,
+        log_probabilities=log_probabilities,
+        labels=labels,
     )
-    checks.expect("nll_loss", "log_probabilities", lambda: log_p <= 0, "be <= 0 (logits? see softmax_cross_entropy)")
+    checks.expect(
+        "nll_loss", "log_probabilities", lambda: log_p <= 0, "be <= 0 (logits? see softmax_cross_entropy)"
+    )
     values, counts = _expected_cost(kept.loss, -log_p, targets, targets, class_weights, axis)
     return reduce(values, _with_classes(kept, log_p, axis), reduction, counts)
 
@@ -227,14 +259,16 @@ def _smooth(
 ) -> Float[Array, "*s"]:
     if isinstance(smoothing, int | float) and smoothing == 0:
         return targets
-    uniform = safe_divide(present.astype(targets.dtype), jnp.sum(present, axis, keepdims=True, dtype=targets.dtype))
+    uniform = safe_divide(
+        present.astype(targets.dtype), jnp.sum(present, axis, keepdims=True, dtype=targets.dtype)
+    )
     return (1 - smoothing) * targets + smoothing * uniform
 
 
 def _log_complement(logits: Float[Array, "*s"], log_p: Float[Array, "*s"], axis: int) -> Float[Array, "*s"]:
     """log(1 - p) for every class, to full precision also where p rounds to 1, and finite where p is 1."""
     classes = jax.lax.broadcasted_iota(jnp.int32, logits.shape, axis % logits.ndim)
-    likeliest = classes == jnp.argmax(logits, axis, keepdims=True)
+    likeliest = classes == jnp.argmax(logits, axis, keepdims=True).astype(jnp.int32)
     # Only the likeliest class can have p > 1/2. There 1 - p would cancel, so the others are added up instead.
     rest = jnp.sum(jnp.where(likeliest, 0, jnp.exp(log_p)), axis, keepdims=True)
     smallest = jnp.finfo(log_p.dtype).tiny
@@ -247,7 +281,9 @@ def _per_class(loss: str, name: str, values: ArrayLike, like: Array, axis: int) 
     array = checks.to_array(loss, name, values).astype(like.dtype)
     classes = like.shape[axis]
     if array.shape not in ((), (classes,)):
-        raise ValueError(f"{loss}: {name} {array.shape} must be ({classes},), one number per class; check axis=")
+        raise ValueError(
+            f"{loss}: {name} {array.shape} must be ({classes},), one number per class; check axis="
+        )
     shape: list[Any] = [1] * like.ndim
     shape[axis] = -1
     return array.reshape(shape)

@@ -1,0 +1,132 @@
+"""The similarities behind the box losses, between boxes in pairs or between all boxes and all targets.
+
+`1 - box_giou(predicted, true, pairwise=True)` is a cost matrix for matching. See `jaxlosses.losses.boxes` for the formulas.
+"""
+
+from jax import Array
+from jaxtyping import Float
+
+from jaxlosses import checks
+from jaxlosses.losses import boxes as boxes_
+from jaxlosses.types import ArrayLike
+
+__all__ = ["box_ciou", "box_diou", "box_giou", "box_iou"]
+
+
+def box_iou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
+    """Intersection over union.
+
+        IoU = I/U
+
+    Args:
+        boxes: `(..., 4)` as x1, y1, x2, y2 in any unit.
+        targets: `(..., 4)`, the same shape; or `(..., M, 4)` against `(..., N, 4)` if `pairwise`.
+        pairwise: compare every box with every target.
+
+    Returns:
+        `(...)` in [0, 1], or `(..., N, M)` if `pairwise`.
+
+    Raises:
+        ValueError: if the shapes do not fit, or the last axis is not 4.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.box_iou([[0.0, 0.0, 4.0, 4.0]], [[1.0, 1.0, 6.0, 5.0], [0.0, 0.0, 4.0, 4.0]], pairwise=True)
+        Array([[0.33333334, 1.        ]], dtype=float32)
+
+    Reference:
+        Jaccard, Étude comparative de la distribution florale, 1901.
+    """
+    return boxes_.iou(*_enter("box_iou", boxes, targets, pairwise))
+
+
+def box_giou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
+    """Generalised IoU: less the share of the enclosing box that neither box fills.
+
+        GIoU = IoU - (C - U)/C
+
+    Args:
+        boxes: `(..., 4)` as x1, y1, x2, y2 in any unit.
+        targets: `(..., 4)`, the same shape; or `(..., M, 4)` against `(..., N, 4)` if `pairwise`.
+        pairwise: compare every box with every target.
+
+    Returns:
+        `(...)` in (-1, 1], or `(..., N, M)` if `pairwise`.
+
+    Raises:
+        ValueError: if the shapes do not fit, or the last axis is not 4.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.box_giou([0.0, 0.0, 4.0, 4.0], [1.0, 1.0, 6.0, 5.0])
+        Array(0.23333335, dtype=float32)
+
+    Reference:
+        Rezatofighi et al., Generalized Intersection over Union, 2019, arXiv:1902.09630.
+    """
+    return boxes_.giou(*_enter("box_giou", boxes, targets, pairwise))
+
+
+def box_diou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
+    """Distance IoU: less the squared distance of the centres in units of the enclosing diagonal.
+
+        DIoU = IoU - ρ²/c²
+
+    Args:
+        boxes: `(..., 4)` as x1, y1, x2, y2 in any unit.
+        targets: `(..., 4)`, the same shape; or `(..., M, 4)` against `(..., N, 4)` if `pairwise`.
+        pairwise: compare every box with every target.
+
+    Returns:
+        `(...)` in (-1, 1], or `(..., N, M)` if `pairwise`.
+
+    Raises:
+        ValueError: if the shapes do not fit, or the last axis is not 4.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.box_diou([0.0, 0.0, 4.0, 4.0], [1.0, 1.0, 6.0, 5.0])
+        Array(0.28005466, dtype=float32)
+
+    Reference:
+        Zheng et al., Distance-IoU Loss, 2020, arXiv:1911.08287.
+    """
+    return boxes_.diou(*_enter("box_diou", boxes, targets, pairwise))
+
+
+def box_ciou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
+    """Complete IoU: DIoU less a penalty for unequal aspect ratios. See `ciou_loss` for α and v.
+
+        CIoU = IoU - ρ²/c² - αv
+
+    Args:
+        boxes: `(..., 4)` as x1, y1, x2, y2 in any unit.
+        targets: `(..., 4)`, the same shape; or `(..., M, 4)` against `(..., N, 4)` if `pairwise`.
+        pairwise: compare every box with every target.
+
+    Returns:
+        `(...)` in (-1.5, 1], or `(..., N, M)` if `pairwise`.
+
+    Raises:
+        ValueError: if the shapes do not fit, or the last axis is not 4.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.box_ciou([0.0, 0.0, 2.0, 1.0], [0.0, 0.0, 1.0, 2.0])
+        Array(0.23708168, dtype=float32)
+
+    Reference:
+        Zheng et al., Distance-IoU Loss, 2020, arXiv:1911.08287.
+    """
+    return boxes_.ciou(*_enter("box_ciou", boxes, targets, pairwise))
+
+
+def _enter(loss: str, boxes: ArrayLike, targets: ArrayLike, pairwise: bool) -> tuple[Array, Array]:
+    """Aligned boxes as they are; for all pairs the boxes as rows and the targets as columns."""
+    if not pairwise:
+        return boxes_.door(loss, boxes, targets, None, None)[:2]
+    a, b = checks.to_floats(loss, boxes=boxes, targets=targets)
+    a, b = checks.boxes(loss, "boxes", a), checks.boxes(loss, "targets", b)
+    if a.shape[:-2] != b.shape[:-2] or min(a.ndim, b.ndim) < 2:
+        raise ValueError(f"{loss}: boxes {a.shape} and targets {b.shape} must be (..., N, 4) and (..., M, 4)")
+    return a[..., :, None, :], b[..., None, :, :]

@@ -1,0 +1,375 @@
+"""The laws that every loss obeys, to be run on ours and on yours.
+
+    >>> import jax, jaxlosses as jl
+    >>> from jaxlosses import testing
+    >>> testing.check("huber_loss", options={"delta": 0.5}, laws=["jit equals eager", "masking equals deletion"])
+
+A law takes a `Case`, a loss with example inputs and options, and raises AssertionError if the loss breaks it. The inputs
+are made by the `example` of the loss's registry row, so a loss of your own needs a row with an example. Laws that need
+double precision switch it on for themselves.
+"""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxlosses import registry
+
+__all__ = ["LAWS", "Case", "check"]
+
+Law = Callable[["Case"], None]
+
+LAWS: dict[str, Law] = {}
+"""Every law by its name, in the order in which `check` runs them."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Case:
+    """A loss with options, and the inputs it is tried on.
+
+    Args:
+        row: the registry row of the loss.
+        options: keywords of the loss.
+        seed: of the example inputs.
+    """
+
+    row: registry.Loss
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    seed: int = 0
+
+    def inputs(self, seed: int | None = None) -> tuple[Array, ...]:
+        """Example inputs; every seed makes others of the same shapes."""
+        if self.row.example is None:
+            raise AssertionError(f"{self.row.name}: its registry row has no example to try it on")
+        return tuple(self.row.example(jax.random.key(self.seed if seed is None else seed)))
+
+    @property
+    def maskable(self) -> tuple[int, ...]:
+        """The shape of the largest `where`."""
+        first = self.inputs()[0]
+        return first.shape[: first.ndim - self.row.mask_lacks]
+
+    def loss(self, *inputs: Any, **keywords: Any) -> Any:
+        """The loss with the case's options."""
+        return self.row.function(*inputs, **{**self.options, **keywords})
+
+    @functools.cached_property
+    def values(self) -> Callable[..., Array]:
+        """The unreduced values, compiled."""
+        return jax.jit(self.loss)
+
+    @functools.cached_property
+    def mean(self) -> Callable[..., tuple[Array, list[Array]]]:
+        """The mean and its gradient with respect to every input of floats, compiled."""
+
+        def value_and_grads(*inputs: Array, **keywords: Any) -> tuple[Array, list[Array]]:
+            floats, rebuild = _split(inputs)
+            return jax.value_and_grad(lambda xs: self.loss(*rebuild(xs), **keywords, reduction="mean"))(floats)
+
+        return jax.jit(value_and_grads)
+
+
+def check(
+    loss: str | Callable[..., Any] | registry.Loss,
+    *,
+    options: Mapping[str, Any] | None = None,
+    laws: Iterable[str] | None = None,
+) -> None:
+    """Try a loss against the laws.
+
+    Args:
+        loss: a registered name, a registered function, or a row.
+        options: keywords of the loss.
+        laws: names from `LAWS`; None for all.
+
+    Raises:
+        AssertionError: if the loss breaks a law; the message names the law and the loss.
+        ValueError: if the loss is not registered.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> @jl.register("sloppy_error", example=jl.get("squared_error").example)
+        ... def sloppy_error(predictions, targets, *, where=None, sample_weights=None, reduction="none"):
+        ...     return (predictions - targets) ** 2
+        >>> check("sloppy_error", laws=["all masked is zero"])  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        AssertionError: sloppy_error breaks the law 'all masked is zero': ...
+        >>> jl.unregister("sloppy_error")
+    """
+    row = registry.get(loss) if isinstance(loss, str) else loss if isinstance(loss, registry.Loss) else registry.find(loss)
+    if row is None:
+        raise ValueError(f"{loss!r} is not registered; see jaxlosses.register")
+    case = Case(row, options or {})
+    for name in LAWS if laws is None else laws:
+        try:
+            LAWS[name](case)
+        except Exception as error:
+            raise AssertionError(f"{row.name} breaks the law {name!r}: {error}") from error
+
+
+def _law(name: str) -> Callable[[Law], Law]:
+    return lambda law: LAWS.setdefault(name, law)
+
+
+@_law("jit equals eager")
+def _jit(case: Case) -> None:
+    inputs = case.inputs()
+    _close(case.values(*inputs), case.loss(*inputs), rtol=2e-6)
+
+
+@_law("vmap equals a loop")
+def _vmap(case: Case) -> None:
+    stack = [case.inputs(seed) for seed in range(3)]
+    mapped = jax.jit(jax.vmap(case.loss))(*map(jnp.stack, zip(*stack, strict=True)))
+    _close(mapped, jnp.stack([case.values(*inputs) for inputs in stack]), rtol=2e-6)
+
+
+@_law("one trace serves all values")
+def _one_trace(case: Case) -> None:
+    numbers = _numeric_options(case)
+    once = jax.jit(chex.assert_max_traces(lambda inputs, numbers: case.loss(*inputs, **numbers), n=1))
+    chex.clear_trace_counter()
+    for seed, scale in ((0, 1.0), (1, 0.75)):
+        scaled = {name: scale * number for name, number in numbers.items()}
+        traced = once(case.inputs(seed), jax.tree.map(jnp.asarray, scaled))
+        _close(traced, case.loss(*case.inputs(seed), **scaled), rtol=2e-5)
+
+
+@_law("gradients equal central differences")
+def _gradients(case: Case) -> None:
+    with jax.enable_x64(True):
+        values, x = _flat(case)
+        cotangent = jax.random.normal(jax.random.key(7), jax.eval_shape(values, x).shape, jnp.float64)
+
+        @jax.jit
+        def compare(x: Array) -> tuple[Array, Array]:
+            along = lambda x: jnp.vdot(values(x), cotangent)  # noqa: E731
+            return jax.grad(along)(x), _central_differences(along, x, 1e-6)
+
+        exact, numeric = compare(x)
+        _close(exact, numeric, rtol=1e-5, atol=1e-7)
+
+
+@_law("forward mode equals reverse mode")
+def _modes(case: Case) -> None:
+    with jax.enable_x64(True):
+        values, x = _flat(case)
+        direction = jax.random.normal(jax.random.key(5), x.shape, jnp.float64)
+
+        @jax.jit
+        def both(x: Array) -> tuple[Array, Array]:
+            out, forward = jax.jvp(values, (x,), (direction,))
+            (back,) = jax.vjp(values, x)[1](jnp.cos(jnp.arange(out.size, dtype=jnp.float64)).reshape(out.shape))
+            weights = jnp.cos(jnp.arange(out.size, dtype=jnp.float64)).reshape(out.shape)
+            return jnp.vdot(weights, forward), jnp.vdot(back, direction)
+
+        _close(*both(x), rtol=1e-9, atol=1e-12)
+
+
+@_law("second derivatives equal central differences")
+def _second(case: Case) -> None:
+    with jax.enable_x64(True):
+        values, x = _flat(case)
+        slope = jax.grad(lambda x: jnp.sum(values(x)))
+
+        @jax.jit
+        def compare(x: Array) -> tuple[Array, Array]:
+            direction = jnp.cos(jnp.arange(x.size, dtype=jnp.float64)).reshape(x.shape)
+            line = lambda t: slope(x + t * direction)  # noqa: E731
+            zero, h = jnp.zeros(()), 1e-6
+            return jax.jvp(line, (zero,), (zero + 1,))[1], (line(h) - line(-h)) / (2 * h)
+
+        _close(*compare(x), rtol=1e-4, atol=1e-6)
+
+
+@_law("masking equals deletion")
+def _deletion(case: Case) -> None:
+    inputs = case.inputs()
+    for axis, size in enumerate(case.maskable):
+        stay = np.arange(size) != 1
+        where = np.broadcast_to(stay.reshape((-1,) + (1,) * (len(case.maskable) - axis - 1)), case.maskable)
+        masked, masked_grads = case.mean(*inputs, where=where)
+        deleted, deleted_grads = case.mean(*(jnp.compress(stay, x, axis) for x in inputs))
+        _close(masked, deleted, rtol=1e-5, atol=1e-7)
+        for grad, expected in zip(masked_grads, deleted_grads, strict=True):
+            _close(jnp.compress(stay, grad, axis), expected, rtol=1e-5, atol=1e-7)
+            _close(jnp.compress(~stay, grad, axis), 0.0)
+
+
+@_law("nothing leaks from under a mask")
+def _leaks(case: Case) -> None:
+    inputs = case.inputs()
+    batch = np.arange(case.maskable[0]) != 2
+    scattered = np.random.default_rng(3).random(case.maskable) < 0.6
+    for where, bad in itertools.product((batch, scattered), (np.nan, np.inf, -np.inf)):
+        clean, clean_grads = case.mean(*inputs, where=where)
+        spoilt = tuple(_spoil(x, where, bad) for x in inputs)
+        value, grads = case.mean(*spoilt, where=where)
+        _close(value, clean, rtol=0)
+        for grad, expected in zip(grads, clean_grads, strict=True):
+            _close(grad, expected, rtol=0)
+        _close(case.values(*spoilt, where=where), case.values(*inputs, where=where), rtol=0)
+
+
+@_law("all masked is zero")
+def _all_masked(case: Case) -> None:
+    inputs = case.inputs()
+    nowhere = np.zeros(case.maskable, bool)
+    for given, where in ((inputs, nowhere), (tuple(x[:0] for x in inputs), nowhere[:0])):
+        value, grads = case.mean(*given, where=where)
+        for result in (value, *grads, case.values(*given, where=where)):
+            _close(result, 0.0)
+    _close(case.loss(*(x[:0] for x in inputs), reduction="mean"), 0.0)
+
+
+@_law("a weight repeats")
+def _weights(case: Case) -> None:
+    inputs = case.inputs()
+    for axis, size in enumerate(case.maskable if not case.row.couples_batch else ()):
+        times = np.arange(size) % 3
+        shape = case.maskable[: axis + 1]
+        weighed, grads = case.mean(*inputs, sample_weights=np.broadcast_to(times, shape).astype(np.float32))
+        repeated, _ = case.mean(*(jnp.repeat(x, times, axis) for x in inputs))
+        _close(weighed, repeated, rtol=1e-5)
+        if axis == 0 or case.values(*inputs).shape == case.maskable:  # pixel weights inside a smoothed ratio may change it
+            doubled, _ = case.mean(*inputs, sample_weights=2.0 * np.broadcast_to(times, shape))
+            _close(weighed, doubled, rtol=1e-5)
+        off = np.broadcast_to(times > 0, shape)
+        value, spoilt_grads = case.mean(*(_spoil(x, off, np.nan) for x in inputs), sample_weights=np.where(off, times, 0.0))
+        _close(value, weighed, rtol=1e-6)
+        for grad, expected in zip(spoilt_grads, grads, strict=True):
+            _close(grad, expected, rtol=1e-6, atol=1e-8)
+
+
+@_law("reductions agree")
+def _reductions(case: Case) -> None:
+    inputs = case.inputs()
+    where = np.arange(case.maskable[0]) != 1
+    weights = 0.5 + np.arange(case.maskable[0], dtype=np.float32)
+    for keywords in ({}, {"where": where}, {"where": where, "sample_weights": weights}):
+        total, mean, parts = (case.loss(*inputs, **keywords, reduction=how) for how in ("sum", "mean", "parts"))
+        none = case.loss(*inputs, **keywords)
+        _close(jnp.sum(none), total, rtol=1e-5)
+        _close(parts.sum, total, rtol=1e-6)
+        _close(parts.mean(), mean, rtol=1e-6)
+        _close(parts.sum / parts.count, mean, rtol=1e-6)
+        if "where" in keywords:
+            _close(none[1], 0.0)
+    if not case.row.couples_batch:
+        halves = [case.loss(*(x[s] for x in inputs), reduction="parts") for s in (slice(2), slice(2, None))]
+        _close((halves[0] + halves[1]).mean(), case.loss(*inputs, reduction="mean"), rtol=1e-5)
+        weighed = jnp.reshape(weights, (-1,) + (1,) * (case.values(*inputs).ndim - 1)) * case.values(*inputs)
+        _close(case.values(*inputs, sample_weights=weights), weighed, rtol=1e-5)
+    _raises(ValueError, (case.row.name, "reduction"), lambda: case.loss(*inputs, reduction="average"))
+
+
+@_law("half precision is computed in float32")
+def _half(case: Case) -> None:
+    for dtype in (jnp.bfloat16, jnp.float16):
+        half = tuple(x.astype(dtype) if _is_float(x) else x for x in case.inputs())
+        same = tuple(x.astype(jnp.float32) if _is_float(x) else x for x in half)
+        result = case.values(*half)
+        assert result.dtype == jnp.float32, f"{dtype.__name__} gave {result.dtype}"
+        _close(result, case.values(*same), rtol=1e-6)
+        assert case.loss(*half, reduction="mean").dtype == jnp.float32
+    _close(case.loss(*(x.tolist() for x in case.inputs())), case.values(*case.inputs()), rtol=1e-6)
+    with jax.enable_x64(True):
+        double = tuple(x.astype(jnp.float64) if _is_float(x) else x for x in case.inputs())
+        assert case.loss(*double).dtype == jnp.float64, "float64 did not stay float64"
+
+
+@_law("permuting the batch permutes the result")
+def _permutation(case: Case) -> None:
+    inputs = case.inputs()
+    order = np.random.default_rng(0).permutation(case.maskable[0])
+    _close(case.values(*(x[order] for x in inputs)), case.values(*inputs)[order], rtol=2e-6, atol=1e-7)
+
+
+@_law("wrong shapes raise")
+def _shapes(case: Case) -> None:
+    name, inputs = case.row.name, case.inputs()
+    for index in range(1, len(inputs)):
+        for wrong in (inputs[index][..., None], inputs[index][:-1], inputs[index][:1]):
+            given = (*inputs[:index], wrong, *inputs[index + 1 :])
+            _raises(ValueError, (name, str(inputs[0].shape), str(wrong.shape)), lambda given=given: case.loss(*given))
+    for argument, make in (("where", np.ones), ("sample_weights", np.ones)):
+        dtype = bool if argument == "where" else np.float32
+        for shape in ((case.maskable[0] + 1,), (*case.maskable, 1), (1, *case.maskable)):
+            keywords = {argument: make(shape, dtype)}
+            _raises(ValueError, (name, argument, str(shape)), lambda k=keywords: case.loss(*inputs, **k))
+    _raises(TypeError, (name, "where", "bool"), lambda: case.loss(*inputs, where=np.ones(case.maskable, np.float32)))
+
+
+@_law("nothing is below the minimum")
+def _minimum(case: Case) -> None:
+    if case.row.minimum is not None:
+        lowest = min(float(jnp.min(case.values(*case.inputs(seed)))) for seed in range(5))
+        assert lowest >= case.row.minimum, f"{lowest} is below {case.row.minimum}"
+
+
+def _is_float(x: Array) -> bool:
+    return bool(jnp.issubdtype(x.dtype, jnp.floating))
+
+
+def _split(inputs: tuple[Array, ...]) -> tuple[list[Array], Callable[[list[Array]], tuple[Array, ...]]]:
+    """The inputs of floats, and how to put them back among the others."""
+
+    def rebuild(floats: list[Array]) -> tuple[Array, ...]:
+        following = iter(floats)
+        return tuple(next(following) if _is_float(x) else x for x in inputs)
+
+    return [x for x in inputs if _is_float(x)], rebuild
+
+
+def _flat(case: Case) -> tuple[Callable[[Array], Array], Array]:
+    """The values as a function of one vector of doubles: all inputs of floats, one after the other."""
+    floats, rebuild = _split(case.inputs())
+    ends = list(itertools.accumulate(x.size for x in floats))[:-1]
+
+    def values(vector: Array) -> Array:
+        pieces = jnp.split(vector, ends)
+        inputs = rebuild([piece.reshape(x.shape) for piece, x in zip(pieces, floats, strict=True)])
+        return case.loss(*inputs, **dict(case.row.exact_gradient))
+
+    return values, jnp.concatenate([x.ravel() for x in floats]).astype(jnp.float64)
+
+
+def _central_differences(f: Callable[[Array], Array], x: Array, h: float) -> Array:
+    return jax.lax.map(lambda e: (f(x + h * e) - f(x - h * e)) / (2 * h), jnp.eye(x.size, dtype=x.dtype))
+
+
+def _numeric_options(case: Case) -> dict[str, float]:
+    """The options that may be traced: those given as floats, or with a float as default."""
+    defaults = {name: parameter.default for name, parameter in registry.parameters_of(case.row.function).items()}
+    options = {**{name: defaults[name] for name in case.row.options}, **case.options}
+    return {name: value for name, value in options.items() if isinstance(value, float)}
+
+
+def _spoil(x: Array, where: np.ndarray, bad: float) -> Array:
+    """`x` with `bad` outside `where`; integers become a number that is no class."""
+    outside = ~where.reshape(where.shape + (1,) * (x.ndim - where.ndim))
+    return jnp.where(outside, bad if _is_float(x) else -77, x)
+
+
+def _close(actual: Any, expected: Any, *, rtol: float = 1e-7, atol: float = 0.0) -> None:
+    actual = np.asarray(actual)
+    np.testing.assert_allclose(actual, np.broadcast_to(np.asarray(expected), actual.shape), rtol=rtol, atol=atol)
+
+
+def _raises(kind: type[Exception], words: tuple[str, ...], call: Callable[[], Any]) -> None:
+    try:
+        call()
+    except kind as error:
+        missing = [word for word in words if word not in str(error)]
+        assert not missing, f"the error does not mention {missing}: {error}"
+    else:
+        raise AssertionError(f"no {kind.__name__} was raised that mentions {words}")

@@ -1,0 +1,185 @@
+"""The laws themselves: for each of them, a loss that breaks it, and is caught."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxlosses import checks, registry, testing
+from jaxlosses._numerics import absolute
+from jaxlosses.reduction import reduce
+from jaxlosses.types import Parts
+
+
+def loss_of(values, reduce=reduce, door=checks.same_shape):
+    """A squared error with one thing broken: its formula, its funnel or its door."""
+
+    def broken(predictions, targets, *, where=None, sample_weights=None, reduction="none", scale=1.0):
+        p, t, kept = door("broken", where, sample_weights, predictions=predictions, targets=targets)
+        return reduce(scale * values(p, t), kept, reduction)
+
+    return broken
+
+
+def squares(p, t):
+    return (p - t) ** 2
+
+
+def eager_differs(p, t):
+    return squares(p, t) if isinstance(p, jax.core.Tracer) else squares(p, t) + 1
+
+
+@jax.custom_batching.custom_vmap
+def unmappable(p, t):
+    return squares(p, t)
+
+
+@unmappable.def_vmap
+def _wrong_rule(axis_size, in_batched, p, t):
+    return 2 * squares(p, t), True
+
+
+counter = itertools.count()
+
+
+def impure(p, t):
+    return squares(p, t) + next(counter)
+
+
+def half_detached(p, t):
+    return (p - t) * jax.lax.stop_gradient(p - t)
+
+
+@jax.custom_vjp
+def reverse_only(p, t):
+    return squares(p, t)
+
+
+reverse_only.defvjp(lambda p, t: (squares(p, t), (p, t)), lambda pt, g: (2 * g * (pt[0] - pt[1]), 2 * g * (pt[1] - pt[0])))
+
+
+@jax.custom_jvp
+def flat_slope(r):
+    return r**2
+
+
+@flat_slope.defjvp
+def _slope_without_a_slope(primals, tangents):
+    return primals[0] ** 2, 2 * jax.lax.stop_gradient(primals[0]) * tangents[0]
+
+
+def mean_over_all(values, kept, reduction):
+    return reduce(values, kept._replace(weights=None), "sum") / values.size if reduction == "mean" else reduce(values, kept, reduction)
+
+
+def mask_after(loss, where, sample_weights, **arrays):
+    *_, kept = checks.same_shape(loss, where, sample_weights, **arrays)
+    return *checks.to_floats(loss, **arrays), kept
+
+
+def unguarded_mean(values, kept, reduction):
+    parts = reduce(values, kept, "parts")
+    return parts.sum / parts.count if reduction == "mean" else reduce(values, kept, reduction)
+
+
+def weights_do_not_count(values, kept, reduction):
+    if reduction not in ("mean", "parts"):
+        return reduce(values, kept, reduction)
+    parts = Parts(reduce(values, kept, "sum"), reduce(values, kept._replace(weights=None), "parts").count)
+    return parts.mean() if reduction == "mean" else parts
+
+
+def none_is_unmasked(values, kept, reduction):
+    return values if reduction == "none" else reduce(values, kept, reduction)
+
+
+def keeps_half_precision(loss, where, sample_weights, **arrays):
+    *rest, kept = checks.same_shape(loss, where, sample_weights, **arrays)
+    return *(x.astype(jnp.asarray(a).dtype) for x, a in zip(rest, arrays.values(), strict=True)), kept
+
+
+def positions_matter(p, t):
+    return squares(p, t) * jnp.arange(1.0, len(p) + 1).astype(p.dtype)[:, None, None]
+
+
+def broadcasts(loss, where, sample_weights, **arrays):
+    with jax.numpy_rank_promotion("allow"):
+        first, *others = (jnp.asarray(array) for array in arrays.values())
+        others = [jnp.broadcast_to(jnp.sum(other), first.shape) if other.shape != first.shape else other for other in others]
+    return checks.same_shape(loss, where, sample_weights, predictions=first, targets=others[0])
+
+
+def below_zero(p, t):
+    return squares(p, t) - 100
+
+
+def branches_on_a_number(p, t, scale):
+    return squares(p, t) * (scale if scale > 0.8 else 0)
+
+
+def branching(predictions, targets, *, where=None, sample_weights=None, reduction="none", scale=1.0):
+    p, t, kept = checks.same_shape("broken", where, sample_weights, predictions=predictions, targets=targets)
+    return reduce(branches_on_a_number(p, t, scale), kept, reduction)
+
+
+BROKEN = {
+    "jit equals eager": loss_of(eager_differs),
+    "vmap equals a loop": loss_of(unmappable),
+    "one trace serves all values": branching,
+    "gradients equal central differences": loss_of(half_detached),
+    "forward mode equals reverse mode": loss_of(reverse_only),
+    "second derivatives equal central differences": loss_of(lambda p, t: flat_slope(p - t)),
+    "masking equals deletion": loss_of(squares, reduce=mean_over_all),
+    "nothing leaks from under a mask": loss_of(squares, door=mask_after),
+    "all masked is zero": loss_of(squares, reduce=unguarded_mean),
+    "a weight repeats": loss_of(squares, reduce=weights_do_not_count),
+    "reductions agree": loss_of(squares, reduce=none_is_unmasked),
+    "half precision is computed in float32": loss_of(squares, door=keeps_half_precision),
+    "permuting the batch permutes the result": loss_of(positions_matter),
+    "wrong shapes raise": loss_of(squares, door=broadcasts),
+    "nothing is below the minimum": loss_of(below_zero),
+}
+
+
+def case_of(function):
+    example = registry.get("squared_error").example
+    return testing.Case(registry.Loss("broken", function, minimum=0.0, example=example))
+
+
+@pytest.mark.parametrize("law", testing.LAWS)
+def test_a_broken_loss_is_caught(law):
+    with pytest.raises(AssertionError, match=f"broken breaks the law '{law}'"):
+        testing.check(case_of(BROKEN[law]).row, laws=[law])
+
+
+@pytest.mark.parametrize("law", testing.LAWS)
+def test_the_same_loss_unbroken_passes(law):
+    testing.check(case_of(loss_of(squares)).row, laws=[law])
+
+
+def test_a_kink_passes_but_its_wrong_subgradient_does_not():
+    example = lambda key: (jnp.zeros((3, 1, 1)), jnp.zeros((3, 1, 1)))  # noqa: E731
+    right = registry.Loss("broken", loss_of(lambda p, t: absolute(p - t)), example=example)
+    wrong = registry.Loss("broken", loss_of(lambda p, t: jnp.abs(p - t)), example=example)
+    testing.check(right, laws=["gradients equal central differences"])
+    with pytest.raises(AssertionError, match="central differences"):
+        testing.check(wrong, laws=["gradients equal central differences"])
+
+
+def test_retracing_is_caught():
+    """A loss that makes its numbers part of the program compiles for each of them."""
+    static = functools.partial(jax.jit, static_argnames="scale")(loss_of(squares))
+    with pytest.raises(AssertionError, match="one trace"):
+        testing.check(case_of(static).row, laws=["one trace serves all values"])
+
+
+def test_impurity_is_caught():
+    with pytest.raises(AssertionError, match="jit equals eager"):
+        testing.check(case_of(loss_of(impure)).row, laws=["jit equals eager"])
+
+
+def test_a_loss_without_an_example_is_no_case():
+    with pytest.raises(AssertionError, match="no example"):
+        testing.check(registry.Loss("bare", loss_of(squares)), laws=["jit equals eager"])

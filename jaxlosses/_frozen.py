@@ -14,9 +14,7 @@ class FrozenDict(dict[str, Any]):
         return FrozenDict, (dict(self),)
 
     def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise TypeError(
-            "terms and options do not change; make a new Objective, for instance by dataclasses.replace"
-        )
+        raise TypeError("terms and options do not change; make a new Objective, for instance by dataclasses.replace")
 
     __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
 

@@ -34,9 +34,7 @@ def _entries(here: Any) -> list[str]:
     if isinstance(here, Mapping):
         return sorted(map(str, here))
     if isinstance(here, tuple) and hasattr(here, "_fields"):
-        return list(here._fields)
+        return list(getattr(here, "_fields"))  # noqa: B009  # a NamedTuple, which has no type of its own
     if isinstance(here, Sequence):
         return [str(index) for index in range(len(here))]
-    return (
-        sorted(name for name in vars(here) if not name.startswith("_")) if hasattr(here, "__dict__") else []
-    )
+    return sorted(name for name in vars(here) if not name.startswith("_")) if hasattr(here, "__dict__") else []

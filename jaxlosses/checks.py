@@ -37,9 +37,7 @@ class Kept(NamedTuple):
 class AlignmentError(ValueError):
     """A mask or weight whose shape is not the start of the shape it belongs to."""
 
-    def __init__(
-        self, loss: str, argument: str, shape: tuple[int, ...], expected: tuple[int, ...], hint: str
-    ):
+    def __init__(self, loss: str, argument: str, shape: tuple[int, ...], expected: tuple[int, ...], hint: str):
         starts = sorted({expected[:k] for k in range(1, len(expected) + 1)}, key=len) or [()]
         super().__init__(f"{loss}: {argument} {shape} must be {' or '.join(map(str, starts))}; {hint}")
         self.argument, self.shape, self.expected = argument, shape, expected
@@ -111,7 +109,7 @@ def same_shape(
     *,
     consumed: int | None = None,
     **arrays: ArrayLike,
-) -> tuple[Any, ...]:
+) -> tuple[*tuple[Array, ...], Kept]:
     """Take in arrays that must have one shape.
 
     Args:
@@ -247,9 +245,7 @@ def to_floats(loss: str, **arrays: ArrayLike) -> tuple[Array, ...]:
     """The arrays in the one precision they are computed in: float32, or float64 if one of them has it."""
     converted = [to_array(loss, name, value) for name, value in arrays.items()]
     floating = [array.dtype for array in converted if jnp.issubdtype(array.dtype, jnp.floating)]
-    double = (
-        any(dtype == jnp.float64 for dtype in floating) if floating else jnp.result_type(float) == jnp.float64
-    )
+    double = any(dtype == jnp.float64 for dtype in floating) if floating else jnp.result_type(float) == jnp.float64
     return tuple(array.astype(jnp.float64 if double else jnp.float32) for array in converted)
 
 
@@ -281,9 +277,7 @@ def _check_ids(loss: str, name: str, labels: Array, first: str, shape: tuple[int
             hint = f"did you mean {name}{_drop_last(labels.ndim)}?"
         raise ValueError(f"{loss}: {expected}, got {labels.shape}; {hint}")
     if jnp.issubdtype(labels.dtype, jnp.floating):
-        raise TypeError(
-            f"{loss}: class ids must be integers, got {name} {labels.dtype}; {name}.astype(jnp.int32)?"
-        )
+        raise TypeError(f"{loss}: class ids must be integers, got {name} {labels.dtype}; {name}.astype(jnp.int32)?")
 
 
 def _shape_hint(first: str, a: tuple[int, ...], second: str, b: tuple[int, ...]) -> str:

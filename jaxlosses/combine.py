@@ -113,13 +113,11 @@ def named(name: str) -> Combiner:
 
 
 def _initial_log_variances(nll: NLL, losses: Scalars | None) -> dict[str, Array]:
-    """s = 0, or where its gradient is 0 for the given losses: s = log(c L / r)."""
+    """S = 0, or where its gradient is 0 for the given losses: s = log(c L / r)."""
     if losses is None:
         return {name: jnp.zeros(()) for name in nll}
     optimum = {name: c * jnp.asarray(losses[name], float) / r for name, (c, r) in nll.items()}
-    return {
-        name: jnp.where(best > 0, jnp.log(jnp.where(best > 0, best, 1)), 0) for name, best in optimum.items()
-    }
+    return {name: jnp.where(best > 0, jnp.log(jnp.where(best > 0, best, 1)), 0) for name, best in optimum.items()}
 
 
 _combiners = {
@@ -144,9 +142,7 @@ def check_names(what: str, given: Mapping[str, Any], terms: Iterable[str]) -> di
     known = list(terms)
     for name in given:
         if name not in known:
-            raise ValueError(
-                f"{what}: no term {name!r}{did_you_mean(name, known, f'there are {sorted(known)}')}"
-            )
+            raise ValueError(f"{what}: no term {name!r}{did_you_mean(name, known, f'there are {sorted(known)}')}")
     return dict(given)
 
 

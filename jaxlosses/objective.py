@@ -1,20 +1,21 @@
 """Named terms, the stages in which they are active, and one way to combine them: data in, `(total, aux)` out.
 
-The order inside is fixed, because every other order was measured to be wrong somewhere: mask -> (sum, count) -> loss ->
-multiplier (weight x ramp x active x present) -> combiner. Learned weights never see a multiplier inside their loss, and a
-term that is off, or has no labels in the batch, moves nothing.
+The order inside is fixed, because every other order was measured to be wrong somewhere: mask -> (sum, count) -> loss
+-> multiplier (weight x ramp x active x present) -> combiner. Learned weights never see a multiplier inside their loss,
+and a term that is off, or has no labels in the batch, moves nothing.
 """
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxlosses import checks, combine as combiners, registry
+from jaxlosses import checks, registry
+from jaxlosses import combine as combiners
 from jaxlosses._frozen import FrozenDict, frozen
 from jaxlosses._paths import Path, look_up
 from jaxlosses.reduction import reduce
@@ -35,7 +36,7 @@ class Term:
         where: the path of a bool array; True counts. Its shape is the start of the values' shape.
         sample_weights: the path of numbers >= 0, aligned like `where`.
         weight: a number, or a function of the step (any optax schedule). A number is part of the program: to change
-            weights without compiling again, pass `weights` to the call. A weight of 0 takes the term out of the program.
+            weights without compiling again, pass `weights` to the call. A weight of 0 takes the term out of it.
         start: the first stage in which the term is active.
         stop: the first stage in which it no longer is; None for never.
         ramp: fade in linearly over this many steps after the start.
@@ -50,7 +51,7 @@ class Term:
     """
 
     loss: str | Callable[..., Any]
-    inputs: tuple[Path, ...]
+    inputs: Sequence[Path]
     where: Path | None = None
     sample_weights: Path | None = None
     weight: float | Callable[[Any], Any] = 1.0
@@ -61,9 +62,7 @@ class Term:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        inputs = (
-            (self.inputs,) if isinstance(self.inputs, str) or callable(self.inputs) else tuple(self.inputs)
-        )
+        inputs = (self.inputs,) if isinstance(self.inputs, str) or callable(self.inputs) else tuple(self.inputs)
         object.__setattr__(self, "inputs", inputs)
         object.__setattr__(self, "options", frozen(self.options))
 
@@ -72,9 +71,7 @@ class Term:
         """The facts about the loss; the defaults for a function that is not registered."""
         if isinstance(self.loss, str):
             return registry.get(self.loss)
-        return registry.find(self.loss) or registry.Loss(
-            getattr(self.loss, "__name__", repr(self.loss)), self.loss
-        )
+        return registry.find(self.loss) or registry.Loss(getattr(self.loss, "__name__", repr(self.loss)), self.loss)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +102,7 @@ class Objective:
     """
 
     terms: Mapping[str, Term]
-    boundaries: tuple[int, ...] = dataclasses.field(default=(), kw_only=True)
+    boundaries: Sequence[int] = dataclasses.field(default=(), kw_only=True)
     combine: str = dataclasses.field(default="sum", kw_only=True)
 
     def __post_init__(self) -> None:
@@ -144,8 +141,8 @@ class Objective:
             weights: multipliers of some terms, on top of their own weights.
 
         Returns:
-            The total, and `aux` with a scalar for every term: `aux["loss"]`, unweighted; `aux["weight"]`, the derivative
-            of the total by that loss; `aux["count"]`, how much it is the mean over; `aux["active"]`, 0 or 1.
+            The total, and `aux` with a scalar for every term: `aux["loss"]`, unweighted; `aux["weight"]`, the
+            derivative of the total by that loss; `aux["count"]`, what the mean is over; `aux["active"]`, 0 or 1.
 
         Raises:
             ValueError: if data, parameters or weights do not fit; the message names the term.
@@ -162,9 +159,7 @@ class Objective:
             multiplier[name] = jnp.where(active[name] & (parts.count > 0), weight, 0)
         total, weight = combiners.named(self.combine).apply(loss, multiplier, params or {}, self._nll())
         aux = {"loss": loss, "weight": weight, "count": count, "active": active}
-        return total, {
-            key: {name: _scalar(of.get(name, 0)) for name in self.terms} for key, of in aux.items()
-        }
+        return total, {key: {name: _scalar(of.get(name, 0)) for name in self.terms} for key, of in aux.items()}
 
     def _present_terms(self) -> dict[str, Term]:
         return {name: term for name, term in self.terms.items() if callable(term.weight) or term.weight != 0}
@@ -173,21 +168,24 @@ class Objective:
         return {name: term.row.nll for name, term in self._present_terms().items()}
 
     def _now(self, step: Number | None, stage: Number | None) -> "_Now":
-        now = _Now(None if step is None else jnp.asarray(step), None if stage is None else jnp.asarray(stage))
-        if now.stage is not None or not self.boundaries:
-            return now._replace(stage=jnp.asarray(0) if now.stage is None else now.stage)
-        if now.step is None:
-            raise ValueError("this objective has stages: call it with step= or stage=")
-        return now._replace(stage=jnp.sum(now.step >= jnp.asarray(self.boundaries)))
+        step = None if step is None else jnp.asarray(step)
+        if stage is None and self.boundaries:
+            if step is None:
+                raise ValueError("this objective has stages: call it with step= or stage=")
+            stage = jnp.sum(step >= jnp.asarray(self.boundaries))
+        return _Now(jnp.asarray(0 if stage is None else stage), step)
 
     def _is_active(self, term: Term, now: "_Now") -> Array | bool:
-        last = len(self.boundaries) + 1
+        """True, and not an array, for a term that is never off."""
         conditions = [now.stage >= term.start] if term.start > 0 else []
-        conditions += [now.stage < term.stop] if term.stop is not None and term.stop < last else []
+        if term.stop is not None and term.stop <= len(self.boundaries):
+            conditions.append(now.stage < term.stop)
         return functools.reduce(jnp.logical_and, conditions) if conditions else True
 
     def _weight(self, name: str, term: Term, now: "_Now") -> Any:
-        if (callable(term.weight) or term.ramp) and now.step is None:
+        if not callable(term.weight) and not term.ramp:
+            return term.weight
+        if now.step is None:
             what = "weight is a schedule" if callable(term.weight) else f"ramp={term.ramp} counts steps"
             raise ValueError(f"term {name!r}: {what}: call the objective with step=")
         weight = term.weight(now.step) if callable(term.weight) else term.weight
@@ -197,8 +195,8 @@ class Objective:
 
 
 class _Now(NamedTuple):
+    stage: Array
     step: Array | None
-    stage: Array | None
 
 
 def _gated(active: Array | bool, evaluate: Callable[[], Parts]) -> Parts:
@@ -206,12 +204,10 @@ def _gated(active: Array | bool, evaluate: Callable[[], Parts]) -> Parts:
     if active is True:
         return evaluate()
     nothing = jax.eval_shape(evaluate)
-    return jax.lax.cond(
-        active, evaluate, lambda: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), nothing)
-    )
+    return jax.lax.cond(active, evaluate, lambda: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), nothing))
 
 
-def _parts(name: str, term: Term, data: Any) -> Parts:
+def _parts(name: str, term: Term, data: Any) -> Any:
     try:
         inputs = [look_up(data, path) for path in term.inputs]
         where = None if term.where is None else look_up(data, term.where)
@@ -222,7 +218,9 @@ def _parts(name: str, term: Term, data: Any) -> Parts:
         return _reduce_foreign(term, inputs, where, weights)
     except checks.AlignmentError as error:
         path = getattr(term, error.argument)
-        message = f"{error.argument} {path!r} has shape {error.shape}, which is not the start of the loss's {error.expected}"
+        message = (
+            f"{error.argument} {path!r} has shape {error.shape}, which is not the start of the loss's {error.expected}"
+        )
         raise ValueError(f"term {name!r}: {message}") from error
     except (ValueError, TypeError) as error:
         if type(error) not in (ValueError, TypeError):
@@ -230,14 +228,12 @@ def _parts(name: str, term: Term, data: Any) -> Parts:
         raise type(error)(f"term {name!r}: {error}") from error
 
 
-def _reduce_foreign(term: Term, inputs: list[Any], where: Any, weights: Any) -> Parts:
+def _reduce_foreign(term: Term, inputs: list[Any], where: Any, weights: Any) -> Any:
     """Any function that returns values: mask what goes in and what comes out, so that NaN neither enters nor leaves."""
     if where is not None:
         mask = jnp.asarray(where)
         fits = [jnp.shape(x)[: mask.ndim] == mask.shape for x in inputs]
-        inputs = [
-            checks.masked(jnp.asarray(x), mask) if fit else x for x, fit in zip(inputs, fits, strict=True)
-        ]
+        inputs = [checks.masked(jnp.asarray(x), mask) if fit else x for x, fit in zip(inputs, fits, strict=True)]
     (values,) = checks.to_floats(term.row.name, values=term.row.function(*inputs, **term.options))
     return reduce(values, checks.keep(term.row.name, where, weights, values.shape, values), "parts")
 
@@ -273,9 +269,7 @@ def _check_loss(term: Term) -> None:
         if option in registry.CONTRACT:
             raise ValueError(f"{option!r} is no option of the loss; did you mean Term(..., {option}=)?")
         if option not in known and not registry.takes_any_keyword(row.function):
-            raise ValueError(
-                f"loss {row.name!r} has no option {option!r}{registry.did_you_mean(option, known)}"
-            )
+            raise ValueError(f"loss {row.name!r} has no option {option!r}{registry.did_you_mean(option, known)}")
     if not len(row.inputs) <= len(term.inputs) <= registry.most_inputs(row.function):
         inputs = f"{len(row.inputs)} input{'s' if len(row.inputs) != 1 else ''} {row.inputs}"
         raise ValueError(f"loss {row.name!r} takes {inputs}, inputs has {len(term.inputs)}: {term.inputs}")
@@ -283,13 +277,9 @@ def _check_loss(term: Term) -> None:
         raise ValueError(f"reduction must be 'mean' or 'sum', got {term.reduction!r}")
 
 
-def _check_stages(term: Term, boundaries: tuple[int, ...]) -> None:
+def _check_stages(term: Term, boundaries: Sequence[int]) -> None:
     last = len(boundaries)
-    stages = (
-        f"boundaries {boundaries} make stages 0 to {last}"
-        if last
-        else "without boundaries there is only stage 0"
-    )
+    stages = f"boundaries {boundaries} make stages 0 to {last}" if last else "without boundaries there is only stage 0"
     if not 0 <= term.start <= last:
         raise ValueError(f"start={term.start}, but {stages}")
     if term.stop is not None and not term.start < term.stop <= last + 1:

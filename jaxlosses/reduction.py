@@ -16,6 +16,8 @@ Every loss takes the same three keywords, and they mean the same everywhere:
     reduction       one of the four above; "none" is the default.
 """
 
+from typing import cast
+
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
@@ -50,9 +52,7 @@ def reduce(
         Array(7., dtype=float32)
     """
     if reduction not in REDUCTIONS:
-        raise ValueError(
-            f"{kept.loss}: reduction must be one of {', '.join(map(repr, REDUCTIONS))}, got {reduction!r}"
-        )
+        raise ValueError(f"{kept.loss}: reduction must be one of {', '.join(map(repr, REDUCTIONS))}, got {reduction!r}")
     weighed = _weigh(values, kept)
     if reduction == "none":
         return weighed
@@ -60,7 +60,7 @@ def reduce(
     if reduction == "sum":
         return total
     parts = Parts(total, _count(values, counts, kept))
-    return parts if reduction == "parts" else parts.mean()
+    return cast(Reduced, parts) if reduction == "parts" else parts.mean()
 
 
 def _weigh(values: Array, kept: Kept) -> Array:

@@ -163,11 +163,7 @@ def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Paramete
 
 def inputs_of(function: Callable[..., Any]) -> tuple[str, ...]:
     """The parameters of a loss that are arrays: positional, and without a default."""
-    return tuple(
-        p.name
-        for p in parameters_of(function).values()
-        if p.kind in _POSITIONAL and p.default is p.empty
-    )
+    return tuple(p.name for p in parameters_of(function).values() if p.kind in _POSITIONAL and p.default is p.empty)
 
 
 def most_inputs(function: Callable[..., Any]) -> float:

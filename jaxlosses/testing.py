@@ -4,9 +4,9 @@
     >>> from jaxlosses import testing
     >>> testing.check("huber_loss", options={"delta": 0.5}, laws=["jit equals eager", "masking equals deletion"])
 
-A law takes a `Case`, a loss with example inputs and options, and raises AssertionError if the loss breaks it. The inputs
-are made by the `example` of the loss's registry row, so a loss of your own needs a row with an example. Laws that need
-double precision switch it on for themselves.
+A law takes a `Case`, a loss with example inputs and options, and raises AssertionError if the loss breaks it. The
+inputs are made by the `example` of the loss's registry row, so a loss of your own needs a row with an example. Laws
+that need double precision switch it on for themselves.
 """
 
 import dataclasses
@@ -105,7 +105,13 @@ def check(
         AssertionError: sloppy_error breaks the law 'all masked is zero': ...
         >>> jl.unregister("sloppy_error")
     """
-    row = registry.get(loss) if isinstance(loss, str) else loss if isinstance(loss, registry.Loss) else registry.find(loss)
+    row = (
+        registry.get(loss)
+        if isinstance(loss, str)
+        else loss
+        if isinstance(loss, registry.Loss)
+        else registry.find(loss)
+    )
     if row is None:
         raise ValueError(f"{loss!r} is not registered; see jaxlosses.register")
     case = Case(row, options or {})
@@ -240,11 +246,15 @@ def _weights(case: Case) -> None:
         weighed, grads = case.mean(*inputs, sample_weights=np.broadcast_to(times, shape).astype(np.float32))
         repeated, _ = case.mean(*(jnp.repeat(x, times, axis) for x in inputs))
         _close(weighed, repeated, rtol=1e-5)
-        if axis == 0 or case.values(*inputs).shape == case.maskable:  # pixel weights inside a smoothed ratio may change it
+        if (
+            axis == 0 or case.values(*inputs).shape == case.maskable
+        ):  # pixel weights inside a smoothed ratio may change it
             doubled, _ = case.mean(*inputs, sample_weights=2.0 * np.broadcast_to(times, shape))
             _close(weighed, doubled, rtol=1e-5)
         off = np.broadcast_to(times > 0, shape)
-        value, spoilt_grads = case.mean(*(_spoil(x, off, np.nan) for x in inputs), sample_weights=np.where(off, times, 0.0))
+        value, spoilt_grads = case.mean(
+            *(_spoil(x, off, np.nan) for x in inputs), sample_weights=np.where(off, times, 0.0)
+        )
         _close(value, weighed, rtol=1e-6)
         for grad, expected in zip(spoilt_grads, grads, strict=True):
             _close(grad, expected, rtol=1e-6, atol=1e-8)

@@ -22,8 +22,8 @@ class Parts(NamedTuple):
     added parts, whereas the mean of two means is wrong as soon as their masks differ.
 
     >>> import jax.numpy as jnp
-    >>> (Parts(jnp.array(4.0), jnp.array(4.0)) + Parts(jnp.array(9.0), jnp.array(1.0))).mean()
-    Array(2.6, dtype=float32)
+    >>> print((Parts(jnp.array(4.0), jnp.array(4.0)) + Parts(jnp.array(9.0), jnp.array(1.0))).mean())
+    2.6
     """
 
     sum: Float[Array, ""]

@@ -25,7 +25,13 @@ OPTIONS: dict[str, list[dict]] = {
     "giou_loss": [{}],
     "diou_loss": [{}],
     "ciou_loss": [{}, {"iou_threshold": 0.5}],
-    "dice_loss": [{}, {"squared": True, "smooth": 0.0}, {"per_class": True}, {"activation": "softmax"}, {"ignore_label": 1}],
+    "dice_loss": [
+        {},
+        {"squared": True, "smooth": 0.0},
+        {"per_class": True},
+        {"activation": "softmax"},
+        {"ignore_label": 1},
+    ],
     "jaccard_loss": [{}, {"smooth": 0.0, "activation": "sigmoid"}],
     "tversky_loss": [{}, {"fp_weight": 0.3, "fn_weight": 0.7}],
 }

@@ -57,7 +57,9 @@ def reverse_only(p, t):
     return squares(p, t)
 
 
-reverse_only.defvjp(lambda p, t: (squares(p, t), (p, t)), lambda pt, g: (2 * g * (pt[0] - pt[1]), 2 * g * (pt[1] - pt[0])))
+reverse_only.defvjp(
+    lambda p, t: (squares(p, t), (p, t)), lambda pt, g: (2 * g * (pt[0] - pt[1]), 2 * g * (pt[1] - pt[0]))
+)
 
 
 @jax.custom_jvp
@@ -71,7 +73,11 @@ def _slope_without_a_slope(primals, tangents):
 
 
 def mean_over_all(values, kept, reduction):
-    return reduce(values, kept._replace(weights=None), "sum") / values.size if reduction == "mean" else reduce(values, kept, reduction)
+    return (
+        reduce(values, kept._replace(weights=None), "sum") / values.size
+        if reduction == "mean"
+        else reduce(values, kept, reduction)
+    )
 
 
 def mask_after(loss, where, sample_weights, **arrays):
@@ -107,7 +113,9 @@ def positions_matter(p, t):
 def broadcasts(loss, where, sample_weights, **arrays):
     with jax.numpy_rank_promotion("allow"):
         first, *others = (jnp.asarray(array) for array in arrays.values())
-        others = [jnp.broadcast_to(jnp.sum(other), first.shape) if other.shape != first.shape else other for other in others]
+        others = [
+            jnp.broadcast_to(jnp.sum(other), first.shape) if other.shape != first.shape else other for other in others
+        ]
     return checks.same_shape(loss, where, sample_weights, predictions=first, targets=others[0])
 
 

@@ -1,6 +1,7 @@
 """The similarities behind the box losses, between boxes in pairs or between all boxes and all targets.
 
-`1 - box_giou(predicted, true, pairwise=True)` is a cost matrix for matching. See `jaxlosses.losses.boxes` for the formulas.
+`1 - box_giou(predicted, true, pairwise=True)` is a cost matrix for matching. The formulas stand in
+`jaxlosses.losses.boxes`.
 """
 
 from jax import Array
@@ -31,8 +32,8 @@ def box_iou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> 
 
     Example:
         >>> import jaxlosses as jl
-        >>> jl.box_iou([[0.0, 0.0, 4.0, 4.0]], [[1.0, 1.0, 6.0, 5.0], [0.0, 0.0, 4.0, 4.0]], pairwise=True)
-        Array([[0.33333334, 1.        ]], dtype=float32)
+        >>> jl.box_iou([[0.0, 0.0, 4.0, 4.0]], [[1.0, 1.0, 6.0, 5.0], [0.0, 0.0, 4.0, 4.0]], pairwise=True).round(4)
+        Array([[0.3333, 1.    ]], dtype=float32)
 
     Reference:
         Jaccard, Étude comparative de la distribution florale, 1901.
@@ -59,7 +60,7 @@ def box_giou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) ->
     Example:
         >>> import jaxlosses as jl
         >>> jl.box_giou([0.0, 0.0, 4.0, 4.0], [1.0, 1.0, 6.0, 5.0])
-        Array(0.23333335, dtype=float32)
+        Array(0.2333, dtype=float32)
 
     Reference:
         Rezatofighi et al., Generalized Intersection over Union, 2019, arXiv:1902.09630.
@@ -86,7 +87,7 @@ def box_diou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) ->
     Example:
         >>> import jaxlosses as jl
         >>> jl.box_diou([0.0, 0.0, 4.0, 4.0], [1.0, 1.0, 6.0, 5.0])
-        Array(0.28005466, dtype=float32)
+        Array(0.2801, dtype=float32)
 
     Reference:
         Zheng et al., Distance-IoU Loss, 2020, arXiv:1911.08287.
@@ -113,7 +114,7 @@ def box_ciou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) ->
     Example:
         >>> import jaxlosses as jl
         >>> jl.box_ciou([0.0, 0.0, 2.0, 1.0], [0.0, 0.0, 1.0, 2.0])
-        Array(0.23708168, dtype=float32)
+        Array(0.2371, dtype=float32)
 
     Reference:
         Zheng et al., Distance-IoU Loss, 2020, arXiv:1911.08287.

@@ -154,7 +154,7 @@ def iou_loss(
     Example:
         >>> import jaxlosses as jl
         >>> jl.iou_loss([0.0, 0.0, 4.0, 4.0], [1.0, 1.0, 6.0, 5.0])
-        Array(0.6666666, dtype=float32)
+        Array(0.6667, dtype=float32)
 
     Reference:
         Yu et al., UnitBox, 2016, arXiv:1608.01471.
@@ -195,7 +195,7 @@ def giou_loss(
     Example:
         >>> import jaxlosses as jl
         >>> jl.giou_loss([0.0, 0.0, 1.0, 1.0], [2.0, 0.0, 3.0, 1.0])
-        Array(1.3333334, dtype=float32)
+        Array(1.3333, dtype=float32)
 
     Reference:
         Rezatofighi et al., Generalized Intersection over Union, 2019, arXiv:1902.09630.
@@ -242,9 +242,7 @@ def diou_loss(
     return reduce(1 - diou(boxes, targets), kept, reduction)
 
 
-@_register(
-    "ciou_loss", aliases=("ciou",), citation="arXiv:1911.08287", exact_gradient=(("detach_alpha", False),)
-)
+@_register("ciou_loss", aliases=("ciou",), citation="arXiv:1911.08287", exact_gradient=(("detach_alpha", False),))
 def ciou_loss(
     boxes: ArrayLike,
     targets: ArrayLike,
@@ -280,7 +278,7 @@ def ciou_loss(
     Example:
         >>> import jaxlosses as jl
         >>> jl.ciou_loss([0.0, 0.0, 2.0, 1.0], [0.0, 0.0, 1.0, 2.0])
-        Array(0.7629184, dtype=float32)
+        Array(0.7629, dtype=float32)
 
     Reference:
         Zheng et al., Distance-IoU Loss, 2020, arXiv:1911.08287.

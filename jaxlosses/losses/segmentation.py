@@ -11,8 +11,8 @@ With probabilities p in [0, 1] and the truth g in [0, 1], summed over the pixels
 Each loss is 1 minus its coefficient, in [0, 1]. The smoothing s = 1 gives an image without a target a useful gradient;
 at s = 0 such an image has loss 1 and zero gradient, and loss 0 if nothing is predicted either.
 
-Classes are averaged per image and never pooled: pooling one-hot targets under a softmax makes FP = FN, and Tversky's two
-weights would mean nothing.
+Classes are averaged per image and never pooled: pooling one-hot targets under a softmax makes FP = FN, and the two
+weights of Tversky would mean nothing.
 """
 
 import functools
@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
@@ -95,14 +96,12 @@ def dice_loss(
     Example:
         >>> import jaxlosses as jl
         >>> jl.dice_loss([[0.8, 0.6, 0.3, 0.1]], [[1, 1, 0, 0]], class_axis=None, smooth=0.0)
-        Array([0.26315784], dtype=float32)
+        Array([0.2632], dtype=float32)
 
     Reference:
         Milletari, Navab and Ahmadi, V-Net, 2016, arXiv:1606.04797.
     """
-    x = _pixels(
-        "dice_loss", probabilities, targets, activation, class_axis, ignore_label, where, sample_weights
-    )
+    x = _pixels("dice_loss", probabilities, targets, activation, class_axis, ignore_label, where, sample_weights)
     power = 2 if squared else 1
     sizes = x.total(x.p**power) + x.total(x.g**power)
     dice = safe_divide(2 * x.total(x.p * x.g) + smooth, sizes + smooth, otherwise=1.0)
@@ -150,15 +149,13 @@ def jaccard_loss(
     Example:
         >>> import jaxlosses as jl
         >>> jl.jaccard_loss([[0.8, 0.6, 0.3, 0.1]], [[1, 1, 0, 0]], class_axis=None, smooth=0.0)
-        Array([0.41666663], dtype=float32)
+        Array([0.4167], dtype=float32)
 
     Reference:
         Rahman and Wang, Optimizing Intersection-over-Union in Deep Neural Networks, 2016,
         doi:10.1007/978-3-319-50835-1_22.
     """
-    x = _pixels(
-        "jaccard_loss", probabilities, targets, activation, class_axis, ignore_label, where, sample_weights
-    )
+    x = _pixels("jaccard_loss", probabilities, targets, activation, class_axis, ignore_label, where, sample_weights)
     jaccard = _tversky(x, 1.0, 1.0, smooth)
     return reduce(_over_classes(1 - jaccard, class_axis, per_class), x.kept, reduction)
 
@@ -211,14 +208,12 @@ def tversky_loss(
         >>> import jaxlosses as jl
         >>> p, g = [[0.8, 0.6, 0.3, 0.1]], [[1, 1, 0, 0]]
         >>> jl.tversky_loss(p, g, class_axis=None, smooth=0.0, fp_weight=0.3, fn_weight=0.7)
-        Array([0.27835047], dtype=float32)
+        Array([0.2784], dtype=float32)
 
     Reference:
         Salehi, Erdogmus and Gholipour, Tversky loss function for image segmentation, 2017, arXiv:1706.05721.
     """
-    x = _pixels(
-        "tversky_loss", probabilities, targets, activation, class_axis, ignore_label, where, sample_weights
-    )
+    x = _pixels("tversky_loss", probabilities, targets, activation, class_axis, ignore_label, where, sample_weights)
     tversky = _tversky(x, fp_weight, fn_weight, smooth)
     return reduce(_over_classes(1 - tversky, class_axis, per_class), x.kept, reduction)
 
@@ -237,9 +232,7 @@ def _tversky(x: _Pixels, fp_weight: Number, fn_weight: Number, smooth: Number) -
     return safe_divide(tp + smooth, tp + fp_weight * fp + fn_weight * fn + smooth, otherwise=1.0)
 
 
-def _over_classes(
-    values: Float[Array, "..."], class_axis: int | None, per_class: bool
-) -> Float[Array, "..."]:
+def _over_classes(values: Float[Array, "..."], class_axis: int | None, per_class: bool) -> Float[Array, "..."]:
     return values if class_axis is None or per_class else jnp.mean(values, axis=1)
 
 
@@ -254,9 +247,7 @@ def _pixels(
     sample_weights: ArrayLike | None,
 ) -> _Pixels:
     if class_axis is None:
-        p, g, kept = checks.same_shape(
-            loss, where, sample_weights, probabilities=probabilities, targets=targets
-        )
+        p, g, kept = checks.same_shape(loss, where, sample_weights, probabilities=probabilities, targets=targets)
     else:
         p, g, kept = checks.classes(
             loss,
@@ -269,40 +260,32 @@ def _pixels(
         )
         class_axis %= p.ndim
     if p.ndim < 2 or class_axis == 0:
-        raise ValueError(
-            f"{loss}: probabilities {p.shape} must be (batch, *space, classes), or class_axis=None"
-        )
+        raise ValueError(f"{loss}: probabilities {p.shape} must be (batch, *space, classes), or class_axis=None")
     # Activated zeros and one-hot zeros are not 0: a masked pixel has neither prediction nor truth.
     p = checks.masked(_activate(loss, p, activation, class_axis), kept.mask, class_axis)
     g = checks.masked(g, kept.mask, class_axis)
     checks.probabilities(loss, "probabilities", p)
-    pixel_weights, kept = _by_image(
-        kept, weigh_pixels=sample_weights is not None and jnp.ndim(sample_weights) > 1
-    )
+    pixel_weights, kept = _by_image(kept, weigh_pixels=sample_weights is not None and np.ndim(sample_weights) > 1)
     if pixel_weights is not None and class_axis is not None:
         pixel_weights = jnp.expand_dims(pixel_weights, class_axis)
     space = tuple(axis for axis in range(1, p.ndim) if axis != class_axis)
-    return _Pixels(
-        p, g, lambda x: jnp.sum(x if pixel_weights is None else x * pixel_weights, axis=space), kept
-    )
+    return _Pixels(p, g, lambda x: jnp.sum(x if pixel_weights is None else x * pixel_weights, axis=space), kept)
 
 
 def _by_image(kept: checks.Kept, weigh_pixels: bool) -> tuple[Array | None, checks.Kept]:
     """Split what is kept into weights of pixels, and the mask and weights of images; one without pixels is masked."""
-    mask = kept.mask
-    if weigh_pixels:
-        some = kept.weights > 0
+    mask, weights = kept.mask, kept.weights
+    if weights is not None and weigh_pixels:
+        some = weights > 0
         mask = some if mask is None else mask & some
     if mask is not None:
         mask = jnp.any(mask, axis=tuple(range(1, mask.ndim)))
-    if weigh_pixels or kept.weights is None:
-        return kept.weights, kept._replace(mask=mask, weights=None)
-    return None, kept._replace(mask=mask, weights=kept.weights.reshape(-1))
+    if weights is None or weigh_pixels:
+        return weights, kept._replace(mask=mask, weights=None)
+    return None, kept._replace(mask=mask, weights=weights.reshape(-1))
 
 
-def _activate(
-    loss: str, x: Float[Array, "*s"], activation: str | None, class_axis: int | None
-) -> Float[Array, "*s"]:
+def _activate(loss: str, x: Float[Array, "*s"], activation: str | None, class_axis: int | None) -> Float[Array, "*s"]:
     if activation is None:
         return x
     if activation == "sigmoid":

@@ -10,11 +10,19 @@ binary_cross_entropy          -t log p - (1-t) log(1-p)        from probabilitie
 
 from jaxlosses.losses.classification.binary import (
     binary_cross_entropy as binary_cross_entropy,
+)
+from jaxlosses.losses.classification.binary import (
     sigmoid_binary_cross_entropy as sigmoid_binary_cross_entropy,
+)
+from jaxlosses.losses.classification.binary import (
     sigmoid_focal_loss as sigmoid_focal_loss,
 )
 from jaxlosses.losses.classification.multiclass import (
     nll_loss as nll_loss,
+)
+from jaxlosses.losses.classification.multiclass import (
     softmax_cross_entropy as softmax_cross_entropy,
+)
+from jaxlosses.losses.classification.multiclass import (
     softmax_focal_loss as softmax_focal_loss,
 )

@@ -1,0 +1,187 @@
+"""Identities and inequalities that hold for all inputs, on inputs that hypothesis looks for."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import jaxlosses as jl
+
+settings.register_profile("jaxlosses", max_examples=60, deadline=None, derandomize=True)
+settings.load_profile("jaxlosses")
+
+ROWS, CLASSES = 4, 3
+numbers = st.floats(-50, 50, width=32)
+logits = hnp.arrays(np.float32, (ROWS, CLASSES), elements=numbers)
+ids = hnp.arrays(np.int32, ROWS, elements=st.integers(0, CLASSES - 1))
+residuals = hnp.arrays(np.float32, 8, elements=numbers)
+probabilities = hnp.arrays(np.float32, (2, 9), elements=st.floats(0, 1, width=32))
+masks = hnp.arrays(np.float32, (2, 9), elements=st.sampled_from([0.0, 1.0]))
+distributions = hnp.arrays(np.float32, (ROWS, CLASSES), elements=st.floats(0.015625, 1, width=32)).map(
+    lambda p: p / p.sum(1, keepdims=True)
+)
+
+
+@st.composite
+def boxes(draw):
+    corner = draw(hnp.arrays(np.float32, (4, 2), elements=st.integers(-20, 20).map(float)))
+    sides = draw(hnp.arrays(np.float32, (4, 2), elements=st.integers(1, 30).map(float)))
+    return np.concatenate([corner, corner + sides], axis=1)
+
+
+@functools.cache
+def compiled(name, **options):
+    return jax.jit(functools.partial(jl.get(name).function, **options))
+
+
+def close(actual, expected, rtol=1e-4, atol=1e-5):
+    np.testing.assert_allclose(actual, expected, rtol=rtol, atol=atol)
+
+
+@given(residuals, st.floats(0.0625, 10, width=32))
+def test_regression_family(r, width):
+    zero = np.zeros_like(r)
+    l1, l2 = compiled("absolute_error")(r, zero), compiled("squared_error")(r, zero)
+    smooth, huber = jax.jit(jl.smooth_l1_loss)(r, zero, beta=width), jax.jit(jl.huber_loss)(r, zero, delta=width)
+    close(l1, np.abs(r))
+    close(l2, r**2)
+    close(width * smooth, huber)
+    assert (smooth >= 0).all()
+    assert (l1 - smooth >= -1e-4).all()
+    assert (l1 - smooth <= width / 2 + 1e-4).all()
+    close(compiled("huber_loss", delta=1e6)(r, zero), r**2 / 2)
+    close(compiled("huber_loss")(zero, r), compiled("huber_loss")(r, zero))
+
+
+@given(logits, ids, st.floats(-20, 20, width=32))
+def test_cross_entropy_family(z, y, shift):
+    cross_entropy = compiled("softmax_cross_entropy")(z, y)
+    assert (cross_entropy >= 0).all()
+    close(compiled("softmax_cross_entropy")(z + shift, y), cross_entropy, atol=1e-4)
+    one_hot = np.eye(CLASSES, dtype=np.float32)[y]
+    close(compiled("softmax_cross_entropy")(z, one_hot), cross_entropy)
+    close(compiled("softmax_cross_entropy", class_weights=(1.0, 1.0, 1.0))(z, y), cross_entropy)
+    close(compiled("nll_loss")(jax.nn.log_softmax(z), y), cross_entropy)
+    close(compiled("kl_divergence")(jax.nn.log_softmax(z), one_hot), cross_entropy)
+    close(compiled("softmax_focal_loss", gamma=0.0)(z, y), cross_entropy)
+    focal = compiled("softmax_focal_loss")(z, y)
+    assert (focal >= 0).all()
+    assert (focal <= cross_entropy * 1.0001 + 1e-6).all()
+
+
+@given(logits, st.floats(0, 1, width=32))
+def test_smoothing_mixes_with_the_uniform_cross_entropy(z, smoothing):
+    y = np.zeros(ROWS, np.int32)
+    uniform = np.full_like(z, 1 / CLASSES)
+    mixed = (1 - smoothing) * jl.softmax_cross_entropy(z, y) + smoothing * jl.softmax_cross_entropy(z, uniform)
+    close(jax.jit(jl.softmax_cross_entropy)(z, y, label_smoothing=smoothing), mixed, atol=1e-3)
+
+
+@given(residuals, hnp.arrays(np.float32, 8, elements=st.floats(0, 1, width=32)))
+def test_binary_family(x, t):
+    surprise = compiled("sigmoid_binary_cross_entropy")(x, t)
+    assert (surprise >= 0).all()
+    close(compiled("sigmoid_binary_cross_entropy")(-x, 1 - t), surprise, atol=1e-4)
+    close(compiled("sigmoid_focal_loss", gamma=0.0)(x, t), surprise)
+    close(
+        compiled("sigmoid_focal_loss", gamma=0.0, alpha=0.5)(x, np.round(t)),
+        compiled("sigmoid_binary_cross_entropy")(x, np.round(t)) / 2,
+    )
+    assert (compiled("sigmoid_focal_loss")(x, t) <= surprise * 1.0001 + 1e-6).all()
+    two = np.stack([np.zeros_like(x), x], axis=1)
+    close(compiled("softmax_cross_entropy")(two, np.stack([1 - t, t], axis=1)), surprise, atol=1e-4)
+    near = np.clip(x, -8, 8)
+    close(
+        compiled("binary_cross_entropy")(jax.nn.sigmoid(near), t),
+        compiled("sigmoid_binary_cross_entropy")(near, t),
+        atol=3e-3,
+    )
+
+
+@given(distributions, distributions)
+def test_divergences(p, q):
+    entropy, cross, kl = (
+        compiled("entropy")(p),
+        compiled("cross_entropy")(q, p),
+        compiled("kl_divergence")(np.log(q), p),
+    )
+    assert (entropy >= 0).all()
+    assert (entropy <= np.log(CLASSES) + 1e-5).all()
+    close(cross, entropy + kl)
+    assert (kl >= -1e-6).all()
+    close(compiled("kl_divergence")(np.log(p), p), 0)
+    close(compiled("entropy", base=2)(p) * np.log(2), entropy)
+    close(compiled("entropy")(p[:, ::-1].copy()), entropy)
+
+
+SIMILARITIES = {name: jax.jit(getattr(jl, f"box_{name}")) for name in ("iou", "giou", "diou", "ciou")}
+RANGES = {"iou": (0, 1), "giou": (-1, 1), "diou": (-1, 1), "ciou": (-1.5, 1)}
+
+
+@given(boxes(), boxes())
+def test_box_similarities(a, b):
+    values = {name: similarity(a, b) for name, similarity in SIMILARITIES.items()}
+    for name, similarity in SIMILARITIES.items():
+        low, high = RANGES[name]
+        assert (values[name] >= low).all()
+        assert (values[name] <= high).all()
+        close(similarity(b, a), values[name])
+        close(similarity(a + 7, b + 7), values[name], atol=1e-4)
+        close(similarity(a * 3, b * 3), values[name])
+        close(similarity(-a[:, [2, 1, 0, 3]] * [[1, -1, 1, -1]], -b[:, [2, 1, 0, 3]] * [[1, -1, 1, -1]]), values[name])
+        close(similarity(a[:, [1, 0, 3, 2]], b[:, [1, 0, 3, 2]]), values[name])
+        close(similarity(a, a), 1)
+        close(
+            np.diagonal(jax.jit(getattr(jl, f"box_{name}"), static_argnames="pairwise")(a, b, pairwise=True)),
+            values[name],
+        )
+    assert (values["giou"] <= values["iou"] + 1e-6).all()
+    assert (values["diou"] <= values["iou"] + 1e-6).all()
+    assert (values["ciou"] <= values["diou"] + 1e-6).all()
+
+
+@given(boxes(), boxes())
+def test_a_joint_translation_has_no_gradient(a, b):
+    for name in jl.names("boxes"):
+        gradients = jax.jit(jax.grad(lambda a, b, n=name: jl.get(n)(a, b, reduction="sum"), argnums=(0, 1)))(
+            jnp.asarray(a), jnp.asarray(b)
+        )
+        total = sum(gradients)
+        close(total[:, 0] + total[:, 2], 0)
+        close(total[:, 1] + total[:, 3], 0)
+
+
+@given(boxes(), boxes(), boxes())
+def test_iou_loss_is_a_metric(a, b, c):
+    distance = compiled("iou_loss")
+    assert (distance(a, c) <= distance(a, b) + distance(b, c) + 1e-5).all()
+
+
+@given(probabilities, masks, st.floats(0, 2, width=32))
+def test_mask_family(p, g, smooth):
+    dice = functools.partial(jax.jit(jl.dice_loss, static_argnames=("class_axis", "squared")), class_axis=None)
+    jaccard = functools.partial(jax.jit(jl.jaccard_loss, static_argnames="class_axis"), class_axis=None)
+    tversky = functools.partial(jax.jit(jl.tversky_loss, static_argnames="class_axis"), class_axis=None)
+    for loss in (
+        dice(p, g, smooth=smooth),
+        jaccard(p, g, smooth=smooth),
+        tversky(p, g, smooth=smooth, fp_weight=0.3, fn_weight=0.7),
+    ):
+        assert (loss >= -1e-6).all()
+        assert (loss <= 1 + 1e-6).all()
+    close(tversky(p, g, smooth=smooth), dice(p, g, smooth=2 * smooth))
+    close(tversky(p, g, smooth=smooth, fp_weight=1.0, fn_weight=1.0), jaccard(p, g, smooth=smooth))
+    close(
+        tversky(p, g, smooth=smooth, fp_weight=0.3, fn_weight=0.7),
+        tversky(g, p, smooth=smooth, fp_weight=0.7, fn_weight=0.3),
+    )
+    j = 1 - jaccard(p, g, smooth=0.0)
+    close(1 - dice(p, g, smooth=0.0), 2 * j / (1 + j))
+    hard = np.round(p)
+    close(dice(hard, g, smooth=smooth), dice(hard, g, smooth=smooth, squared=True))
+    order = np.random.default_rng(0).permutation(9)
+    close(dice(p[:, order], g[:, order], smooth=smooth), dice(p, g, smooth=smooth))

@@ -6,9 +6,15 @@ from jax import Array
 from jaxtyping import Float
 
 
+@jax.custom_jvp
 def absolute(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
-    """`|x|` with gradient 0 at 0, the subgradient of least norm (`jnp.abs` gives 1 there)."""
-    return x * jnp.sign(x)
+    """The distance to 0, with gradient 0 at 0: the subgradient of least norm (`jnp.abs` gives 1 there)."""
+    return jnp.abs(x)
+
+
+@absolute.defjvp
+def _absolute_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    return jnp.abs(primals[0]), jnp.sign(primals[0]) * tangents[0]
 
 
 def safe_divide(x: Float[Array, "*#s"], y: Float[Array, "*#s"], otherwise: float = 0.0) -> Float[Array, "*#s"]:
@@ -22,6 +28,17 @@ def safe_log(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
     return jnp.where(x == 0, -jnp.inf, jnp.log(jnp.where(x == 0, 1, x)))
 
 
+@jax.custom_jvp
+def capped(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """The largest finite number in the place of +inf, with the derivative of the identity."""
+    return jnp.minimum(x, jnp.finfo(x.dtype).max)
+
+
+@capped.defjvp
+def _capped_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    return capped(*primals), tangents[0]
+
+
 def times(weight: Float[Array, "..."], value: Float[Array, "..."]) -> Float[Array, "..."]:
     """`weight * value`, where a weight of 0 silences an infinite value: 0 · ±inf = 0.
 
@@ -30,13 +47,31 @@ def times(weight: Float[Array, "..."], value: Float[Array, "..."]) -> Float[Arra
     return weight * jnp.where((weight == 0) & jnp.isinf(value), 0, value)
 
 
-def log_softmax(logits: Float[Array, "*s"], axis: int) -> tuple[Float[Array, "*s"], Float[Array, "..."]]:
-    """`z - log Σ exp z` along `axis`, and that log-sum itself less the largest logit (kept as an axis of 1).
+def log_partition(logits: Float[Array, "*s"], axis: int) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """The two parts of log Σ exp z: the largest logit, and what is added to it. Both keep an axis of 1.
 
-    A row of -inf alone has no probabilities: it gives -inf everywhere and a zero gradient instead of NaN.
+    A row of -inf alone has no probabilities: the parts are finite all the same, so log p is -inf and every gradient 0.
     """
-    largest = jax.lax.stop_gradient(jnp.max(logits, axis, keepdims=True))
-    shifted = logits - jnp.where(largest == -jnp.inf, 0, largest)
-    total = jnp.sum(jnp.exp(shifted), axis, keepdims=True)
-    log_total = jnp.log(jnp.where(total == 0, 1, total))
-    return shifted - log_total, log_total
+    info = jnp.finfo(logits.dtype)
+    # Maxima and not selects, which XLA's CPU reductions do not fuse: a copy of the logits less.
+    top = jnp.maximum(jax.lax.stop_gradient(jnp.max(logits, axis, keepdims=True)), info.min)
+    total = jnp.sum(jnp.exp(logits - top), axis, keepdims=True)
+    return top, jnp.log(jnp.maximum(total, info.tiny))
+
+
+def log_rest(logits: Float[Array, "*s"], top: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
+    """Like the second part of `log_partition`, without the largest class: finite, also if it is the only one."""
+    rest = jnp.sum(jnp.where(logits < top, jnp.exp(logits - top), 0), axis, keepdims=True)
+    tiny = jnp.finfo(rest.dtype).tiny
+    return jnp.log(jnp.where(rest > tiny, rest, tiny))
+
+
+def log_softmax(logits: Float[Array, "*#s"], top: Float[Array, "*#s"], log_total: Float[Array, "*#s"]) -> Array:
+    """The logarithm of p, from the parts of `log_partition`; -inf for a class that is not there."""
+    return (logits - top) - log_total
+
+
+def log_complement(log_p: Float[Array, "*#s"], log_total: Float[Array, "*#s"], rest: Float[Array, "*#s"]) -> Array:
+    """The logarithm of 1 - p, from `log_partition` and `log_rest`: exact for p near 1, and finite for p = 1."""
+    likely = log_p > -0.5  # p > 0.6: only the largest class can be that, and for it 1 - p is the rest
+    return jnp.where(likely, rest - log_total, jnp.log1p(-jnp.exp(jnp.where(likely, -1.0, log_p))))

@@ -6,7 +6,7 @@ code pays nothing for them. Values can only be looked at while a program runs: s
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from jax import Array
 from jax.experimental import checkify
 from jaxtyping import Bool, Float
 
+from jaxlosses._labels import Labels
 from jaxlosses.types import ArrayLike
 
 _P = ParamSpec("_P")
@@ -89,19 +90,6 @@ def probabilities(loss: str, argument: str, p: Float[Array, "..."]) -> None:
     expect(loss, argument, lambda: (p >= 0) & (p <= 1), "lie in [0, 1] (logits? apply a sigmoid or softmax)")
 
 
-def boxes(loss: str, argument: str, array: Float[Array, "..."]) -> Float[Array, "*batch 4"]:
-    """Boxes end in an axis of 4; under `checked`, raise for a side below 0."""
-    if array.shape[-1:] != (4,):
-        raise ValueError(f"{loss}: {argument} {array.shape} must end in an axis of 4: x1, y1, x2, y2")
-    expect(
-        loss,
-        argument,
-        lambda: array[..., 2:] >= array[..., :2],
-        "have x2 >= x1 and y2 >= y1 (not x, y, w, h)",
-    )
-    return array
-
-
 def same_shape(
     loss: str,
     where: ArrayLike | None,
@@ -143,12 +131,8 @@ def classes(
     axis: int,
     ignore_label: int | None = None,
     **arrays: ArrayLike,
-) -> tuple[Array, Array, Kept]:
-    """Take in scores with a class axis, and labels: class ids without that axis, or distributions with it.
-
-    Class ids come back as one-hot distributions (XLA fuses them; they take no memory), so that a loss is
-    written once. An id out of range becomes a distribution of NaN: the loss *and its gradient* are NaN there.
-    """
+) -> tuple[Array, Labels, Kept]:
+    """Take in scores with a class axis, and labels: class ids without that axis, or distributions with it."""
     (first, scores), (second, labels) = arrays.items()
     (scores,) = to_floats(loss, **{first: scores})
     labels = to_array(loss, second, labels)
@@ -158,7 +142,7 @@ def classes(
         kept = keep(loss, where, sample_weights, shape, scores, labels, consumed=axis)
         targets = masked(labels.astype(scores.dtype), kept.mask, axis)
         expect(loss, second, lambda: targets >= 0, "be distributions over the classes, so >= 0")
-        return masked(scores, kept.mask, axis), targets, kept
+        return masked(scores, kept.mask, axis), Labels(axis, size, None, targets), kept
     _check_ids(loss, second, labels, first, scores.shape, axis)
     known = (labels >= 0) & (labels < size)
     counted = None if ignore_label is None else labels != ignore_label
@@ -170,15 +154,8 @@ def classes(
         lambda: (ids >= 0) & (ids < size),
         f"be class ids in [0, {size}), or ignore_label, or masked",
     )
-    return masked(scores, kept.mask, axis), one_hot(ids, size, axis, scores.dtype), kept
-
-
-def one_hot(ids: Array, size: int, axis: int, dtype: Any) -> Float[Array, "..."]:
-    """Distributions that put everything on one class; NaN for an id that is none of 0 .. size-1."""
-    # int8 ids could not count 200 classes.
-    ids = jnp.expand_dims(ids.astype(jnp.int64 if ids.dtype.itemsize > 4 else jnp.int32), axis)
-    class_axis = jax.lax.broadcasted_iota(ids.dtype, (*ids.shape[:axis], size, *ids.shape[axis + 1 :]), axis)
-    return jnp.where((ids >= 0) & (ids < size), (class_axis == ids).astype(dtype), jnp.nan)
+    ids = ids.astype(jnp.int64 if ids.dtype.itemsize > 4 else jnp.int32)  # int8 could not count 200 classes
+    return masked(scores, kept.mask, axis), Labels(axis, size, ids, None), kept
 
 
 def keep(

@@ -122,12 +122,12 @@ def box_ciou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) ->
     return boxes_.ciou(*_enter("box_ciou", boxes, targets, pairwise))
 
 
-def _enter(loss: str, boxes: ArrayLike, targets: ArrayLike, pairwise: bool) -> tuple[Array, Array]:
+def _enter(name: str, boxes: ArrayLike, targets: ArrayLike, pairwise: bool) -> tuple[boxes_.Box, boxes_.Box]:
     """Aligned boxes as they are; for all pairs the boxes as rows and the targets as columns."""
     if not pairwise:
-        return boxes_.door(loss, boxes, targets, None, None)[:2]
-    a, b = checks.to_floats(loss, boxes=boxes, targets=targets)
-    a, b = checks.boxes(loss, "boxes", a), checks.boxes(loss, "targets", b)
+        return boxes_.door(name, boxes, targets, None, None)[:2]
+    a, b = checks.to_floats(name, boxes=boxes, targets=targets)
     if a.shape[:-2] != b.shape[:-2] or min(a.ndim, b.ndim) < 2:
-        raise ValueError(f"{loss}: boxes {a.shape} and targets {b.shape} must be (..., N, 4) and (..., M, 4)")
-    return a[..., :, None, :], b[..., None, :, :]
+        raise ValueError(f"{name}: boxes {a.shape} and targets {b.shape} must be (..., N, 4) and (..., M, 4)")
+    rows, columns = a[..., :, None, :], b[..., None, :, :]
+    return boxes_.take_apart(name, "boxes", rows), boxes_.take_apart(name, "targets", columns)

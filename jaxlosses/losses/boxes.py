@@ -15,6 +15,7 @@ y2 >= y1; inverted boxes are an error under `jaxlosses.checked`.
 """
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -49,31 +50,51 @@ _register = functools.partial(
 )
 
 
-def iou(a: Float[Array, "... 4"], b: Float[Array, "... 4"]) -> Float[Array, "..."]:
+class Box(NamedTuple):
+    """The four coordinates, each an array, and what follows from them."""
+
+    x1: Float[Array, "..."]
+    y1: Float[Array, "..."]
+    x2: Float[Array, "..."]
+    y2: Float[Array, "..."]
+
+    @property
+    def width(self) -> Float[Array, "..."]:
+        return self.x2 - self.x1
+
+    @property
+    def height(self) -> Float[Array, "..."]:
+        return self.y2 - self.y1
+
+    @property
+    def area(self) -> Float[Array, "..."]:
+        return self.width * self.height
+
+
+def iou(a: Box, b: Box) -> Float[Array, "..."]:
+    """I/U."""
     return safe_divide(*_intersection_and_union(a, b))
 
 
-def giou(a: Float[Array, "... 4"], b: Float[Array, "... 4"]) -> Float[Array, "..."]:
-    _, union = _intersection_and_union(a, b)
-    width, height = _enclosing_sides(a, b)
-    return iou(a, b) - safe_divide(width * height - union, width * height)
+def giou(a: Box, b: Box) -> Float[Array, "..."]:
+    """IoU - (C - U)/C."""
+    intersection, union = _intersection_and_union(a, b)
+    enclosing = _enclosing(a, b).area
+    return safe_divide(intersection, union) - safe_divide(enclosing - union, enclosing)
 
 
-def diou(a: Float[Array, "... 4"], b: Float[Array, "... 4"]) -> Float[Array, "..."]:
-    (ax, ay), (bx, by) = _center(a), _center(b)
-    width, height = _enclosing_sides(a, b)
-    return iou(a, b) - safe_divide((ax - bx) ** 2 + (ay - by) ** 2, width**2 + height**2)
+def diou(a: Box, b: Box) -> Float[Array, "..."]:
+    """IoU - ρ²/c²."""
+    enclosing = _enclosing(a, b)
+    offset_x, offset_y = (a.x1 + a.x2 - b.x1 - b.x2) / 2, (a.y1 + a.y2 - b.y1 - b.y2) / 2
+    return iou(a, b) - safe_divide(offset_x**2 + offset_y**2, enclosing.width**2 + enclosing.height**2)
 
 
 def ciou(
-    a: Float[Array, "... 4"],
-    b: Float[Array, "... 4"],
-    detach_alpha: bool = True,
-    iou_threshold: Number | None = None,
-    aspect_gradient: str = "exact",
+    a: Box, b: Box, detach_alpha: bool = True, iou_threshold: Number | None = None, aspect_gradient: str = "exact"
 ) -> Float[Array, "..."]:
-    angle_gap = _aspect_angle(b, aspect_gradient) - _aspect_angle(a, aspect_gradient)
-    v = 4 / jnp.pi**2 * angle_gap**2
+    """IoU - ρ²/c² - αv."""
+    v = 4 / jnp.pi**2 * (_aspect_angle(b, aspect_gradient) - _aspect_angle(a, aspect_gradient)) ** 2
     shared = iou(a, b)
     alpha = safe_divide(v, 1 - shared + v)
     if iou_threshold is not None:
@@ -81,42 +102,26 @@ def ciou(
     return diou(a, b) - (jax.lax.stop_gradient(alpha) if detach_alpha else alpha) * v
 
 
-def _aspect_angle(box: Float[Array, "... 4"], gradient: str) -> Float[Array, "..."]:
-    """atan(w/h), and 0 with zero gradient for a box that is a point."""
-    width, height = _sides(box)
-    point = (width == 0) & (height == 0)
-    angle = jnp.arctan2(jnp.where(point, 0, width), jnp.where(point, 1, height))
+def _intersection_and_union(a: Box, b: Box) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    # relu rather than maximum: its gradient is 0, not 1/2, for boxes that just touch.
+    width = jax.nn.relu(jnp.minimum(a.x2, b.x2) - jnp.maximum(a.x1, b.x1))
+    height = jax.nn.relu(jnp.minimum(a.y2, b.y2) - jnp.maximum(a.y1, b.y1))
+    return width * height, a.area + b.area - width * height
+
+
+def _enclosing(a: Box, b: Box) -> Box:
+    return Box(jnp.minimum(a.x1, b.x1), jnp.minimum(a.y1, b.y1), jnp.maximum(a.x2, b.x2), jnp.maximum(a.y2, b.y2))
+
+
+def _aspect_angle(box: Box, gradient: str) -> Float[Array, "..."]:
+    """Angle of the diagonal, atan(w/h); 0 with zero gradient for a box that is a point."""
+    point = (box.width == 0) & (box.height == 0)
+    angle = jnp.arctan2(jnp.where(point, 0, box.width), jnp.where(point, 1, box.height))
     if gradient == "exact":
         return angle
-    w, h = jax.lax.stop_gradient((width, height))
-    straight = h * width - w * height  # has the slopes of the angle times w² + h², and the value 0
+    w, h = jax.lax.stop_gradient((box.width, box.height))
+    straight = h * box.width - w * box.height  # has the slopes of the angle times w² + h², and the value 0
     return jax.lax.stop_gradient(angle) + straight
-
-
-def _intersection_and_union(
-    a: Float[Array, "... 4"], b: Float[Array, "... 4"]
-) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    # relu rather than maximum: its gradient is 0, not 1/2, for boxes that just touch.
-    width = jax.nn.relu(jnp.minimum(a[..., 2], b[..., 2]) - jnp.maximum(a[..., 0], b[..., 0]))
-    height = jax.nn.relu(jnp.minimum(a[..., 3], b[..., 3]) - jnp.maximum(a[..., 1], b[..., 1]))
-    (aw, ah), (bw, bh) = _sides(a), _sides(b)
-    return width * height, aw * ah + bw * bh - width * height
-
-
-def _enclosing_sides(
-    a: Float[Array, "... 4"], b: Float[Array, "... 4"]
-) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    width = jnp.maximum(a[..., 2], b[..., 2]) - jnp.minimum(a[..., 0], b[..., 0])
-    height = jnp.maximum(a[..., 3], b[..., 3]) - jnp.minimum(a[..., 1], b[..., 1])
-    return width, height
-
-
-def _sides(box: Float[Array, "... 4"]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    return box[..., 2] - box[..., 0], box[..., 3] - box[..., 1]
-
-
-def _center(box: Float[Array, "... 4"]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    return (box[..., 0] + box[..., 2]) / 2, (box[..., 1] + box[..., 3]) / 2
 
 
 @_register("iou_loss", aliases=("iou",), citation="arXiv:1608.01471")
@@ -161,8 +166,8 @@ def iou_loss(
     """
     if mode not in ("linear", "log"):
         raise ValueError(f"iou_loss: mode must be 'linear' or 'log', got {mode!r}")
-    boxes, targets, kept = door("iou_loss", boxes, targets, where, sample_weights)
-    shared = iou(boxes, targets)
+    a, b, kept = door("iou_loss", boxes, targets, where, sample_weights)
+    shared = iou(a, b)
     return reduce(1 - shared if mode == "linear" else -jnp.log(jnp.where(shared > eps, shared, eps)), kept, reduction)
 
 
@@ -200,8 +205,8 @@ def giou_loss(
     Reference:
         Rezatofighi et al., Generalized Intersection over Union, 2019, arXiv:1902.09630.
     """
-    boxes, targets, kept = door("giou_loss", boxes, targets, where, sample_weights)
-    return reduce(1 - giou(boxes, targets), kept, reduction)
+    a, b, kept = door("giou_loss", boxes, targets, where, sample_weights)
+    return reduce(1 - giou(a, b), kept, reduction)
 
 
 @_register("diou_loss", aliases=("diou",), citation="arXiv:1911.08287")
@@ -238,8 +243,8 @@ def diou_loss(
     Reference:
         Zheng et al., Distance-IoU Loss, 2020, arXiv:1911.08287.
     """
-    boxes, targets, kept = door("diou_loss", boxes, targets, where, sample_weights)
-    return reduce(1 - diou(boxes, targets), kept, reduction)
+    a, b, kept = door("diou_loss", boxes, targets, where, sample_weights)
+    return reduce(1 - diou(a, b), kept, reduction)
 
 
 @_register("ciou_loss", aliases=("ciou",), citation="arXiv:1911.08287", exact_gradient=(("detach_alpha", False),))
@@ -285,13 +290,28 @@ def ciou_loss(
     """
     if aspect_gradient not in ("exact", "authors"):
         raise ValueError(f"ciou_loss: aspect_gradient must be 'exact' or 'authors', got {aspect_gradient!r}")
-    boxes, targets, kept = door("ciou_loss", boxes, targets, where, sample_weights)
-    similarity = ciou(boxes, targets, detach_alpha, iou_threshold, aspect_gradient)
+    a, b, kept = door("ciou_loss", boxes, targets, where, sample_weights)
+    similarity = ciou(a, b, detach_alpha, iou_threshold, aspect_gradient)
     return reduce(1 - similarity, kept, reduction)
 
 
 def door(
     loss: str, boxes: ArrayLike, targets: ArrayLike, where: ArrayLike | None, sample_weights: ArrayLike | None
-) -> tuple[Array, Array, checks.Kept]:
+) -> tuple[Box, Box, checks.Kept]:
+    """Check two arrays of boxes, aligned in pairs, and take them apart."""
     a, b, kept = checks.same_shape(loss, where, sample_weights, consumed=-1, boxes=boxes, targets=targets)
-    return checks.boxes(loss, "boxes", a), checks.boxes(loss, "targets", b), kept
+    return take_apart(loss, "boxes", a), take_apart(loss, "targets", b), kept
+
+
+def take_apart(loss: str, argument: str, array: Float[Array, "..."]) -> Box:
+    """The coordinates, once each: an index for every use would cost a padded array each in the gradient."""
+    if array.shape[-1:] != (4,):
+        raise ValueError(f"{loss}: {argument} {array.shape} must end in an axis of 4: x1, y1, x2, y2")
+    box = Box(*jnp.unstack(array, axis=-1))
+    checks.expect(
+        loss,
+        argument,
+        lambda: (box.width >= 0) & (box.height >= 0),
+        "have x2 >= x1 and y2 >= y1 (not x, y, w, h)",
+    )
+    return box

@@ -26,7 +26,7 @@ from jax import Array
 from jaxtyping import Float
 
 from jaxlosses import checks
-from jaxlosses._numerics import log_softmax, safe_divide
+from jaxlosses._numerics import log_partition, log_softmax, safe_divide
 from jaxlosses.reduction import reduce
 from jaxlosses.registry import register
 from jaxlosses.types import ArrayLike, Number, Reduced
@@ -228,7 +228,8 @@ class _Pixels(NamedTuple):
 
 
 def _tversky(x: _Pixels, fp_weight: Number, fn_weight: Number, smooth: Number) -> Float[Array, "..."]:
-    tp, fp, fn = x.total(x.p * x.g), x.total(x.p * (1 - x.g)), x.total((1 - x.p) * x.g)
+    tp = x.total(x.p * x.g)
+    fp, fn = x.total(x.p) - tp, x.total(x.g) - tp
     return safe_divide(tp + smooth, tp + fp_weight * fp + fn_weight * fn + smooth, otherwise=1.0)
 
 
@@ -249,7 +250,7 @@ def _pixels(
     if class_axis is None:
         p, g, kept = checks.same_shape(loss, where, sample_weights, probabilities=probabilities, targets=targets)
     else:
-        p, g, kept = checks.classes(
+        p, labels, kept = checks.classes(
             loss,
             where,
             sample_weights,
@@ -258,6 +259,7 @@ def _pixels(
             probabilities=probabilities,
             targets=targets,
         )
+        g = labels.dense(p.dtype)
         class_axis %= p.ndim
     if p.ndim < 2 or class_axis == 0:
         raise ValueError(f"{loss}: probabilities {p.shape} must be (batch, *space, classes), or class_axis=None")
@@ -294,4 +296,4 @@ def _activate(loss: str, x: Float[Array, "*s"], activation: str | None, class_ax
         raise ValueError(f"{loss}: activation must be None, 'sigmoid' or 'softmax', got {activation!r}")
     if class_axis is None:
         raise ValueError(f"{loss}: activation='softmax' needs a class axis; did you mean 'sigmoid'?")
-    return jnp.exp(log_softmax(x, class_axis)[0])
+    return jnp.exp(log_softmax(x, *log_partition(x, class_axis)))

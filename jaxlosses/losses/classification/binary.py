@@ -181,8 +181,7 @@ def binary_cross_entropy(
     checks.probabilities("binary_cross_entropy", "probabilities", p)
     checks.probabilities("binary_cross_entropy", "labels", t)
     floor = jnp.finfo(p.dtype).eps if eps is None else eps
-    log_p = jnp.log(jnp.where(p > floor, p, floor))
-    log_not_p = jnp.log(jnp.where(1 - p > floor, 1 - p, floor))
+    log_p, log_not_p = jnp.log(jnp.maximum(p, floor)), jnp.log(jnp.maximum(1 - p, floor))
     return reduce(t * -log_p + (1 - t) * -log_not_p, kept, reduction)
 
 

@@ -5,10 +5,12 @@
 with t the target distribution (one-hot for class ids), w the class weights, and a cost that grows as the model's
 probability p_k falls: -log p_k, or for focal losses -(1 - p_k)^γ log p_k. In a mean, a row counts for Σ_k w_k t_k.
 
-Logits of -inf take a class out, exactly as if it were not there; a row of nothing else counts as masked.
+Logits of -inf take a class out, exactly as if it were not there; a row of nothing else counts as masked. A class that
+is out and yet right costs +inf as a class id, and as part of a distribution the largest finite number.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,7 +19,8 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from jaxlosses import checks
-from jaxlosses._numerics import log_softmax, safe_divide, times
+from jaxlosses._labels import Labels
+from jaxlosses._numerics import log_complement, log_partition, log_rest, log_softmax, safe_divide, times
 from jaxlosses.reduction import reduce
 from jaxlosses.registry import register
 from jaxlosses.types import ArrayLike, Number, Reduced
@@ -93,13 +96,22 @@ def softmax_cross_entropy(
         Bridle, Probabilistic Interpretation of Feedforward Classification Network Outputs, 1990,
         doi:10.1007/978-3-642-76153-9_28. Label smoothing: Szegedy et al., 2015, arXiv:1512.00567.
     """
-    logits, targets, kept = _enter(
-        "softmax_cross_entropy", axis, ignore_label, where, sample_weights, logits=logits, labels=labels
+    logits, truth, kept = checks.classes(
+        "softmax_cross_entropy",
+        where,
+        sample_weights,
+        axis=axis,
+        ignore_label=ignore_label,
+        logits=logits,
+        labels=labels,
     )
-    log_p, _ = log_softmax(logits, axis)
-    smoothed = _smooth(targets, logits > -jnp.inf, label_smoothing, axis)
-    values, counts = _expected_cost(kept.loss, -log_p, smoothed, targets, class_weights, axis)
-    return reduce(values, kept, reduction, counts)
+    cost, weights = _weigh(_surprise, kept.loss, class_weights, logits, axis)
+    arrays = (logits, *log_partition(logits, axis), *weights)
+    values = truth.expect(cost, *arrays)
+    if not (isinstance(label_smoothing, int | float) and label_smoothing == 0):
+        evenly = _mean_over(logits > -jnp.inf, cost(*arrays), axis)
+        values = (1 - jnp.asarray(label_smoothing)) * values + label_smoothing * evenly
+    return reduce(values, _with_classes(kept, logits, axis), reduction, _counts(truth, weights))
 
 
 @_register("softmax_focal_loss", aliases=("softmax_focal",), citation="arXiv:1708.02002")
@@ -148,16 +160,20 @@ def softmax_focal_loss(
     Reference:
         Lin, Goyal, Girshick, He and Dollár, Focal Loss for Dense Object Detection, 2017, arXiv:1708.02002.
     """
-    logits, targets, kept = _enter(
-        "softmax_focal_loss", axis, ignore_label, where, sample_weights, logits=logits, labels=labels
+    logits, truth, kept = checks.classes(
+        "softmax_focal_loss", where, sample_weights, axis=axis, ignore_label=ignore_label, logits=logits, labels=labels
     )
-    log_p, _ = log_softmax(logits, axis)
-    absent = log_p == -jnp.inf
-    cost = jnp.exp(gamma * _log_complement(logits, log_p, axis)) * -jnp.where(absent, 0, log_p)
-    cost = jnp.where(absent, jnp.inf, cost)
-    if alpha is not None:
-        cost = _per_class(kept.loss, "alpha", alpha, cost, axis) * cost
-    return reduce(jnp.sum(times(targets, cost), axis), kept, reduction)
+
+    def cost(z: Array, top: Array, log_total: Array, rest: Array, alpha: Array) -> Array:
+        log_p = log_softmax(z, top, log_total)
+        absent = log_p == -jnp.inf
+        easiness = jnp.exp(gamma * log_complement(log_p, log_total, rest))
+        return alpha * jnp.where(absent, jnp.inf, easiness * -jnp.where(absent, 0, log_p))
+
+    alphas = _per_class(kept.loss, "alpha", 1.0 if alpha is None else alpha, logits, axis)
+    top, log_total = log_partition(logits, axis)
+    values = truth.expect(cost, logits, top, log_total, log_rest(logits, top, axis), alphas)
+    return reduce(values, _with_classes(kept, logits, axis), reduction)
 
 
 @_register(
@@ -209,50 +225,47 @@ def nll_loss(
     Reference:
         Fisher, On the Mathematical Foundations of Theoretical Statistics, 1922, doi:10.1098/rsta.1922.0009.
     """
-    log_p, targets, kept = _enter(
-        "nll_loss", axis, ignore_label, where, sample_weights, log_probabilities=log_probabilities, labels=labels
+    log_p, truth, kept = checks.classes(
+        "nll_loss",
+        where,
+        sample_weights,
+        axis=axis,
+        ignore_label=ignore_label,
+        log_probabilities=log_probabilities,
+        labels=labels,
     )
     checks.expect("nll_loss", "log_probabilities", lambda: log_p <= 0, "be <= 0 (logits? see softmax_cross_entropy)")
-    values, counts = _expected_cost(kept.loss, -log_p, targets, targets, class_weights, axis)
-    return reduce(values, kept, reduction, counts)
+    cost, weights = _weigh(jnp.negative, kept.loss, class_weights, log_p, axis)
+    return reduce(truth.expect(cost, log_p, *weights), kept, reduction, _counts(truth, weights))
 
 
-def _expected_cost(
-    loss: str,
-    cost: Float[Array, "*s"],
-    smoothed: Float[Array, "*s"],
-    targets: Float[Array, "*s"],
-    class_weights: ArrayLike | None,
-    axis: int,
-) -> tuple[Float[Array, "..."], Float[Array, "..."] | None]:
-    """Σ_k w_k t'_k cost_k, and what each row counts for: Σ_k w_k t_k, over Σ_k t_k if that is not 1."""
+def _surprise(z: Array, top: Array, log_total: Array) -> Array:
+    return -log_softmax(z, top, log_total)
+
+
+def _weigh(
+    cost: Callable[..., Array], loss: str, class_weights: ArrayLike | None, like: Array, axis: int
+) -> tuple[Callable[..., Array], tuple[Array, ...]]:
+    """`cost` times the weight of its class, and the weights as a further argument of it: none, or one array."""
     if class_weights is None:
-        return jnp.sum(times(smoothed, cost), axis), None
-    weights = _per_class(loss, "class_weights", class_weights, cost, axis)
+        return cost, ()
+    weights = _per_class(loss, "class_weights", class_weights, like, axis)
     checks.expect(loss, "class_weights", lambda: weights >= 0, "be >= 0")
-    counts = safe_divide(jnp.sum(weights * targets, axis), jnp.sum(targets, axis), otherwise=1.0)
-    return jnp.sum(times(weights * smoothed, cost), axis), counts
+    return lambda *arrays: times(arrays[-1], cost(*arrays[:-1])), (weights,)
 
 
-def _smooth(
-    targets: Float[Array, "*s"], present: Bool[Array, "*s"], smoothing: Number, axis: int
-) -> Float[Array, "*s"]:
-    if isinstance(smoothing, int | float) and smoothing == 0:
-        return targets
-    uniform = safe_divide(present.astype(targets.dtype), jnp.sum(present, axis, keepdims=True, dtype=targets.dtype))
-    smoothing = jnp.asarray(smoothing, targets.dtype)
-    return (1 - smoothing) * targets + smoothing * uniform
+def _counts(truth: Labels, weights: tuple[Array, ...]) -> Float[Array, "..."] | None:
+    """What each row counts for in a mean: Σ_k w_k t_k, over Σ_k t_k if that is not 1."""
+    if not weights:
+        return None
+    counts = truth.expect(lambda w: w, *weights)
+    if truth.distributions is None:
+        return counts
+    return safe_divide(counts, jnp.sum(truth.distributions, truth.axis), otherwise=1.0)
 
 
-def _log_complement(logits: Float[Array, "*s"], log_p: Float[Array, "*s"], axis: int) -> Float[Array, "*s"]:
-    """log(1 - p) for every class, to full precision also where p rounds to 1, and finite where p is 1."""
-    classes = jax.lax.broadcasted_iota(jnp.int32, logits.shape, axis % logits.ndim)
-    likeliest = classes == jnp.argmax(logits, axis, keepdims=True).astype(jnp.int32)
-    # Only the likeliest class can have p > 1/2. There 1 - p would cancel, so the others are added up instead.
-    rest = jnp.sum(jnp.where(likeliest, 0, jnp.exp(log_p)), axis, keepdims=True)
-    smallest = jnp.finfo(log_p.dtype).tiny
-    log_rest = jnp.where(rest > smallest, jnp.log(jnp.where(rest > smallest, rest, 1)), jnp.log(smallest))
-    return jnp.where(likeliest, log_rest, jnp.log1p(-jnp.where(likeliest, 0, jnp.exp(log_p))))
+def _mean_over(present: Bool[Array, "*s"], cost: Float[Array, "*s"], axis: int) -> Float[Array, "..."]:
+    return safe_divide(jnp.sum(jnp.where(present, cost, 0), axis), jnp.sum(present, axis, dtype=cost.dtype))
 
 
 def _per_class(loss: str, name: str, values: ArrayLike, like: Array, axis: int) -> Array:
@@ -266,16 +279,7 @@ def _per_class(loss: str, name: str, values: ArrayLike, like: Array, axis: int) 
     return array.reshape(shape)
 
 
-def _enter(
-    loss: str,
-    axis: int,
-    ignore_label: int | None,
-    where: ArrayLike | None,
-    sample_weights: ArrayLike | None,
-    **arrays: ArrayLike,
-) -> tuple[Float[Array, "*s"], Float[Array, "*s"], checks.Kept]:
-    """Scores, target distributions and what is kept; a row whose classes are all taken out counts as masked."""
-    scores, targets, kept = checks.classes(loss, where, sample_weights, axis=axis, ignore_label=ignore_label, **arrays)
-    some = jnp.max(scores, axis) != -jnp.inf
-    kept = kept._replace(mask=some if kept.mask is None else kept.mask & some)
-    return scores, checks.masked(targets, some, axis % scores.ndim), kept
+def _with_classes(kept: checks.Kept, logits: Float[Array, "..."], axis: int) -> checks.Kept:
+    """A row whose classes are all taken out counts as masked."""
+    some = jnp.max(logits, axis) != -jnp.inf
+    return kept._replace(mask=some if kept.mask is None else kept.mask & some)

@@ -1,0 +1,78 @@
+"""The truth about classes, as ids or as distributions, behind one verb: what is a cost on average under it?"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float, Int
+
+from jaxlosses._numerics import capped
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Labels:
+    """One class id, or one distribution over the classes, for each row; `axis` is the class axis of the scores.
+
+    An id that is none of 0 .. classes-1 makes the cost of its row NaN, *and its gradient*, whatever the cost is.
+    """
+
+    axis: int
+    classes: int
+    ids: Int[Array, "..."] | None
+    distributions: Float[Array, "..."] | None
+
+    def expect(self, cost: Callable[..., Array], *arrays: Array) -> Float[Array, "..."]:
+        """Σ_k t_k cost(...)_k, where the arrays broadcast over the class axis.
+
+        For ids only the labelled class's entry of each array is looked up: nothing as large as the logits is made.
+        """
+        if self.distributions is not None:
+            # 0 · inf = 0 for the classes that are out. A select would do, but XLA's CPU reductions do not fuse one.
+            return jnp.sum(self.distributions * capped(cost(*arrays)), self.axis)
+        assert self.ids is not None
+        known = (self.ids >= 0) & (self.ids < self.classes)
+        ids = jnp.clip(self.ids, 0, self.classes - 1)
+        looked_up = cost(*(self._look_up(array, ids) for array in arrays))
+        return looked_up * jnp.where(known, 1, jnp.nan).astype(looked_up.dtype)
+
+    def dense(self, dtype: Any) -> Float[Array, "..."]:
+        """Distributions, one-hot for ids."""
+        if self.distributions is not None:
+            return self.distributions
+        assert self.ids is not None
+        known = (self.ids >= 0) & (self.ids < self.classes)
+        return jnp.where(
+            jnp.expand_dims(known, self.axis), _one_hot(self.ids, self.classes, self.axis).astype(dtype), jnp.nan
+        )
+
+    def _look_up(self, array: Array, ids: Array) -> Array:
+        if array.shape[self.axis] == 1:
+            return jnp.squeeze(array, self.axis)
+        if array.size == self.classes:
+            return array.ravel()[ids]
+        return _pick(array, ids, self.axis)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _pick(array: Array, ids: Array, axis: int) -> Array:
+    """The entry of each row that its id points to."""
+    index = jnp.expand_dims(ids, axis)
+    return jnp.squeeze(jnp.take_along_axis(array, index, axis, mode="promise_in_bounds"), axis)
+
+
+@_pick.defjvp
+def _pick_jvp(axis: int, primals: tuple[Array, Any], tangents: tuple[Array, Any]) -> tuple[Array, Array]:
+    # A select instead of a second gather: transposed it is elementwise, where a gather would scatter (slow on TPU).
+    (array, ids), (tangent, _) = primals, tangents
+    chosen = jnp.where(_one_hot(ids, array.shape[axis], axis), tangent, 0)
+    return _pick(array, ids, axis), jnp.sum(chosen, axis)
+
+
+def _one_hot(ids: Array, classes: int, axis: int) -> Bool[Array, "..."]:
+    index = jnp.expand_dims(ids, axis)
+    shape = (*index.shape[:axis], classes, *index.shape[axis + 1 :])
+    return jax.lax.broadcasted_iota(ids.dtype, shape, axis) == index

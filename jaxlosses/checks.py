@@ -144,6 +144,8 @@ def classes(
         expect(loss, second, lambda: targets >= 0, "be distributions over the classes, so >= 0")
         return masked(scores, kept.mask, axis), Labels(axis, size, None, targets), kept
     _check_ids(loss, second, labels, first, scores.shape, axis)
+    # uint8 ids could neither count 300 classes nor be compared with -100.
+    labels = labels.astype(jnp.int64 if labels.dtype.itemsize > 4 else jnp.int32)
     known = (labels >= 0) & (labels < size)
     counted = None if ignore_label is None else labels != ignore_label
     kept = keep(loss, where, sample_weights, shape, scores, consumed=axis, usable=known, counted=counted)
@@ -154,7 +156,6 @@ def classes(
         lambda: (ids >= 0) & (ids < size),
         f"be class ids in [0, {size}), or ignore_label, or masked",
     )
-    ids = ids.astype(jnp.int64 if ids.dtype.itemsize > 4 else jnp.int32)  # int8 could not count 200 classes
     return masked(scores, kept.mask, axis), Labels(axis, size, ids, None), kept
 
 
@@ -187,11 +188,10 @@ def keep(
         return Kept(loss, mask, None)
     (weights,) = to_floats(loss, sample_weights=sample_weights)
     weights = _aligned(loss, "sample_weights", weights, shape)
-    expect(loss, "sample_weights", lambda: weights >= 0, "be >= 0")
+    expect(loss, "sample_weights", lambda: masked(weights, mask) >= 0, "be >= 0")
     finite = [_finite(array, consumed) for array in arrays] + ([] if usable is None else [usable])
-    alive = (weights != 0) | functools.reduce(jnp.logical_and, finite) if finite else None
-    masks = [m for m in (mask, alive) if m is not None]
-    return Kept(loss, functools.reduce(jnp.logical_and, masks) if masks else None, weights)
+    alive = functools.reduce(jnp.logical_and, finite, jnp.asarray(True)) | (weights != 0)
+    return Kept(loss, alive if mask is None else mask & alive, weights)
 
 
 def masked(array: Array, mask: Bool[Array, "..."] | None, consumed: int | None = None) -> Array:

@@ -231,11 +231,18 @@ def _parts(name: str, term: Term, data: Any) -> Any:
 def _reduce_foreign(term: Term, inputs: list[Any], where: Any, weights: Any) -> Any:
     """Any function that returns values: mask what goes in and what comes out, so that NaN neither enters nor leaves."""
     if where is not None:
-        mask = jnp.asarray(where)
-        fits = [jnp.shape(x)[: mask.ndim] == mask.shape for x in inputs]
-        inputs = [checks.masked(jnp.asarray(x), mask) if fit else x for x, fit in zip(inputs, fits, strict=True)]
+        inputs = [_masked_input(jnp.asarray(x), jnp.asarray(where), place) for place, x in enumerate(inputs)]
     (values,) = checks.to_floats(term.row.name, values=term.row.function(*inputs, **term.options))
     return reduce(values, checks.keep(term.row.name, where, weights, values.shape, values), "parts")
+
+
+def _masked_input(array: Array, mask: Array, place: int) -> Array:
+    if array.shape[: mask.ndim] != mask.shape or mask.dtype != bool:
+        return array  # its shape is judged by the values that come out
+    # We cannot know where a foreign loss is smooth. 1/2, 1/3, ... are probabilities, have a logarithm and a norm,
+    # and differ from each other.
+    safe = 1 / (place + 2) if jnp.issubdtype(array.dtype, jnp.floating) else 0
+    return jnp.where(checks.align(mask, array.ndim), array, safe)
 
 
 def _scalar(value: Any) -> Array:

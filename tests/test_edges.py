@@ -128,6 +128,8 @@ def test_x20_class_ids_are_never_floats():
         jl.softmax_cross_entropy(jnp.zeros((2, 3)), jnp.zeros(2, jnp.float16))
     many = jnp.zeros((1, 300)).at[0, 250].set(9.0)
     assert jl.softmax_cross_entropy(many, jnp.array([250], jnp.uint8)) < 0.1
+    ignored = jl.softmax_cross_entropy(many, jnp.array([250], jnp.uint8), ignore_label=-100, reduction="mean")
+    assert 0 < ignored < 0.1
 
 
 @pytest.mark.parametrize("scale", [1e4, 1e30])

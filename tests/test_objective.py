@@ -273,6 +273,33 @@ def test_any_function_of_arrays_is_a_loss():
     np.testing.assert_allclose(aux["loss"]["mine"], np.mean(difference**3), rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        optax.cosine_distance,
+        lambda p, t: jnp.linalg.norm(p - t, axis=-1),
+        lambda p, t: jnp.sum(t * (jnp.log(t) - jnp.log(p)), axis=-1),
+        lambda p, t: jnp.sum(jnp.log(p) - jnp.log1p(-t), axis=-1),
+    ],
+    ids=["cosine", "norm", "logs", "log of 1 - p"],
+)
+def test_a_foreign_loss_with_singular_points_is_masked_as_cleanly(loss):
+    key = jax.random.key(3)
+    p, t = jax.nn.softmax(jax.random.normal(key, (2, 4, 3)))
+    keep = jnp.array([True, False, True, True])
+    objective = Objective({"x": Term(loss, ("p", "t"), where="keep")})
+
+    def total(p, t, keep):
+        return objective({"p": p, "t": t, "keep": keep})[0]
+
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        value, gradient = jax.value_and_grad(total)(p.at[1].set(jnp.nan), t.at[1].set(jnp.inf), keep)
+        expected, slopes = jax.value_and_grad(total)(p[keep], t[keep], jnp.ones(3, bool))
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    np.testing.assert_allclose(gradient[keep], slopes, rtol=1e-6)
+    assert (gradient[1] == 0).all()
+
+
 def test_inputs_may_be_attributes_indices_and_functions():
     scene = jl.Parts(OUT["depth"], BATCH["depth"])
     for inputs in (

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from jaxlosses._numerics import capped
+from jaxlosses._numerics import capped, times
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,18 +25,21 @@ class Labels:
     ids: Int[Array, "..."] | None
     distributions: Float[Array, "..."] | None
 
-    def expect(self, cost: Callable[..., Array], *arrays: Array) -> Float[Array, "..."]:
-        """Σ_k t_k cost(...)_k, where the arrays broadcast over the class axis.
+    def expect(self, cost: Callable[..., Array], *arrays: Array, weights: Array | None = None) -> Float[Array, "..."]:
+        """Σ_k w_k t_k cost(...)_k, where the arrays broadcast over the class axis; w is 1 for None.
 
         For ids only the labelled class's entry of each array is looked up: nothing as large as the logits is made.
         """
         if self.distributions is not None:
             # 0 · inf = 0 for the classes that are out. A select would do, but XLA's CPU reductions do not fuse one.
-            return jnp.sum(self.distributions * capped(cost(*arrays)), self.axis)
+            t = self.distributions if weights is None else weights * self.distributions
+            return jnp.sum(t * capped(cost(*arrays)), self.axis)
         assert self.ids is not None
         known = (self.ids >= 0) & (self.ids < self.classes)
         ids = jnp.clip(self.ids, 0, self.classes - 1)
         looked_up = cost(*(self._look_up(array, ids) for array in arrays))
+        if weights is not None:
+            looked_up = times(self._look_up(weights, ids), looked_up)
         return looked_up * jnp.where(known, 1, jnp.nan).astype(looked_up.dtype)
 
     def dense(self, dtype: Any) -> Float[Array, "..."]:

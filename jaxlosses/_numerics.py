@@ -18,9 +18,32 @@ def _absolute_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array,
 
 
 def safe_divide(x: Float[Array, "*#s"], y: Float[Array, "*#s"], otherwise: float = 0.0) -> Float[Array, "*#s"]:
-    """`x / y`, and `otherwise` with zero gradient where `y` is 0."""
-    some = y != 0
-    return jnp.where(some, x / jnp.where(some, y, 1), otherwise)
+    """The quotient `x / y`, and `otherwise` with zero gradient where `y` is 0 (or so small that 1/y overflows)."""
+    none = jnp.abs(y) < jnp.finfo(y.dtype).tiny
+    return jnp.where(none, otherwise, _quotient(x, jnp.where(none, 1, y)))
+
+
+# JAX differentiates a quotient through 1/y², which overflows long before 1/y does, and then 0 · inf is NaN.
+@jax.custom_jvp
+def _quotient(x: Array, y: Array) -> Array:
+    return x / y
+
+
+@_quotient.defjvp
+def _quotient_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    q = _quotient(*primals)
+    return q, (tangents[0] - q * tangents[1]) * _reciprocal(primals[1])
+
+
+@jax.custom_jvp
+def _reciprocal(y: Array) -> Array:
+    return 1 / y
+
+
+@_reciprocal.defjvp
+def _reciprocal_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    r = _reciprocal(*primals)
+    return r, -(r * tangents[0]) * r
 
 
 def safe_log(x: Float[Array, "*s"]) -> Float[Array, "*s"]:

@@ -11,7 +11,10 @@ Path = str | Callable[[Any], Any]
 def look_up(data: Any, path: Path) -> Any:
     """Follow `"batch.box"` through mapping keys, sequence indices and attributes; or call a function of `data`."""
     if callable(path):
-        return path(data)
+        try:
+            return path(data)
+        except (KeyError, IndexError, AttributeError) as error:
+            raise ValueError(f"the function for an input raised {type(error).__name__}: {error}") from error
     here, walked = data, "data"
     for step in path.split("."):
         found, here_next = _step(here, step)

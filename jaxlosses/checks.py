@@ -33,6 +33,7 @@ class Kept(NamedTuple):
     loss: str
     mask: Bool[Array, "..."] | None
     weights: Float[Array, "..."] | None
+    shape: tuple[int, ...] | None = None  # that the values must have
 
 
 class AlignmentError(ValueError):
@@ -96,6 +97,7 @@ def same_shape(
     sample_weights: ArrayLike | None,
     *,
     consumed: int | None = None,
+    counted: Bool[Array, "..."] | None = None,
     **arrays: ArrayLike,
 ) -> tuple[*tuple[Array, ...], Kept]:
     """Take in arrays that must have one shape.
@@ -105,6 +107,7 @@ def same_shape(
         where: bool; True counts. None keeps everything.
         sample_weights: numbers >= 0. A weight of 0 switches off an element that holds NaN or infinity.
         consumed: the axis that the loss takes as one thing (classes, box coordinates), which a mask has not.
+        counted: a further mask, of the full shape.
         **arrays: the loss's arrays, under the names that its caller knows.
 
     Returns:
@@ -119,7 +122,8 @@ def same_shape(
                 f"{loss}: {first} {reference.shape} and {name} {array.shape} must have equal shapes; {hint}"
             )
     axis = None if consumed is None else check_axis(loss, first, reference, consumed)
-    kept = keep(loss, where, sample_weights, _without(reference.shape, axis), *floats, consumed=axis)
+    shape = _without(reference.shape, axis)
+    kept = keep(loss, where, sample_weights, shape, *floats, consumed=axis, counted=counted)
     return (*(masked(array, kept.mask, axis) for array in floats), kept)
 
 
@@ -139,6 +143,11 @@ def classes(
     axis = check_axis(loss, first, scores, axis)
     size, shape = scores.shape[axis], _without(scores.shape, axis)
     if labels.shape == scores.shape:
+        if ignore_label is not None:
+            raise ValueError(
+                f"{loss}: ignore_label={ignore_label} needs {second} that are class ids {shape}, got distributions "
+                f"{labels.shape}; mask them with where="
+            )
         kept = keep(loss, where, sample_weights, shape, scores, labels, consumed=axis)
         targets = masked(labels.astype(scores.dtype), kept.mask, axis)
         expect(loss, second, lambda: targets >= 0, "be distributions over the classes, so >= 0")
@@ -185,13 +194,13 @@ def keep(
         where = _aligned(loss, "where", where, shape)
         mask = where if mask is None else mask & where
     if sample_weights is None:
-        return Kept(loss, mask, None)
+        return Kept(loss, mask, None, shape)
     (weights,) = to_floats(loss, sample_weights=sample_weights)
     weights = _aligned(loss, "sample_weights", weights, shape)
     expect(loss, "sample_weights", lambda: masked(weights, mask) >= 0, "be >= 0")
     finite = [_finite(array, consumed) for array in arrays] + ([] if usable is None else [usable])
     alive = functools.reduce(jnp.logical_and, finite, jnp.asarray(True)) | (weights != 0)
-    return Kept(loss, alive if mask is None else mask & alive, weights)
+    return Kept(loss, alive if mask is None else mask & alive, weights, shape)
 
 
 def masked(array: Array, mask: Bool[Array, "..."] | None, consumed: int | None = None) -> Array:
@@ -229,7 +238,8 @@ def to_floats(loss: str, **arrays: ArrayLike) -> tuple[Array, ...]:
 def check_axis(loss: str, name: str, array: Array, axis: int) -> int:
     """`axis` counted from the front."""
     if not -array.ndim <= axis < array.ndim:
-        raise ValueError(f"{loss}: {name} {array.shape} has no axis {axis}; it must have at least one axis")
+        axes = f"its axes are {-array.ndim} to {array.ndim - 1}" if array.ndim else "it must have at least one"
+        raise ValueError(f"{loss}: {name} {array.shape} has no axis {axis}; {axes}")
     if array.shape[axis] == 0:
         raise ValueError(f"{loss}: {name} {array.shape} must not be empty along axis {axis}")
     return axis % array.ndim

@@ -7,7 +7,9 @@ term. Objectives call these functions by name, and they work as well without one
     uncertainty  Σ m (c e^-s L + r s)     s = log σ² is learned for every term; m L c e^-s -> m r at the optimum
 
 The multiplier m of a term stands before its whole expression. Inside, it would be cancelled: the learned weight is r/L,
-whatever scale L has. At m = 0 a term is off, with its regulariser, and its s does not move.
+whatever scale L has. At m = 0 a term is off, with its regulariser: its s does not move, and a NaN in it does not reach
+the total. (It can still reach a gradient, where 0 · NaN is NaN: only the stages of an objective stop a term from
+running.)
 """
 
 import builtins
@@ -48,7 +50,7 @@ def sum(losses: Scalars, weights: Scalars | None = None) -> tuple[Array, dict[st
         6.5
     """
     multipliers = _multipliers(losses, weights)
-    return _add(multipliers[name] * losses[name] for name in losses), multipliers
+    return _sum({name: silenced(losses[name], multipliers[name]) for name in losses}, multipliers)
 
 
 def uncertainty(
@@ -88,10 +90,25 @@ def uncertainty(
         raise ValueError(f"uncertainty: log_variances must be {sorted(losses)}, got {sorted(log_variances)}")
     multipliers = _multipliers(losses, weights)
     constants = dict.fromkeys(losses, (1.0, 0.5)) | check_names("nll", nll or {}, losses)
-    precision = {name: constants[name][0] * jnp.exp(-jnp.asarray(log_variances[name])) for name in losses}
+    finite = {name: silenced(losses[name], multipliers[name]) for name in losses}
+    return _uncertainty(finite, multipliers, log_variances, constants)
+
+
+def silenced(loss: Number, multiplier: Number) -> Array:
+    """The loss; 0 if it is not finite and its multiplier is 0. A finite loss keeps its slope by the multiplier."""
+    return jnp.where((jnp.asarray(multiplier) == 0) & ~jnp.isfinite(loss), 0, loss)
+
+
+def _sum(losses: Scalars, multipliers: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+    return _add(multipliers[name] * losses[name] for name in losses), dict(multipliers)
+
+
+def _uncertainty(
+    losses: Scalars, multipliers: Mapping[str, Array], log_variances: Mapping[str, Any], nll: NLL
+) -> tuple[Array, dict[str, Array]]:
+    precision = {name: nll[name][0] * jnp.exp(-jnp.asarray(log_variances[name])) for name in losses}
     total = _add(
-        multipliers[name] * (precision[name] * losses[name] + constants[name][1] * log_variances[name])
-        for name in losses
+        multipliers[name] * (precision[name] * losses[name] + nll[name][1] * log_variances[name]) for name in losses
     )
     return total, {name: multipliers[name] * precision[name] for name in losses}
 
@@ -100,7 +117,7 @@ class Combiner(NamedTuple):
     """How an objective uses a combiner: what it learns, and how it adds up."""
 
     init: Callable[[Mapping[str, tuple[float, float]], Scalars | None], dict[str, Array]]
-    apply: Callable[[Scalars, Scalars, Mapping[str, Any], NLL], tuple[Array, dict[str, Array]]]
+    apply: Callable[[Scalars, Mapping[str, Array], Mapping[str, Any], NLL], tuple[Array, dict[str, Array]]]
 
 
 def named(name: str) -> Combiner:
@@ -116,6 +133,9 @@ def _initial_log_variances(nll: NLL, losses: Scalars | None) -> dict[str, Array]
     """S = 0, or where its gradient is 0 for the given losses: s = log(c L / r)."""
     if losses is None:
         return {name: jnp.zeros(()) for name in nll}
+    check_names("losses", losses, nll)
+    if missing := [name for name in nll if name not in losses]:
+        raise ValueError(f"losses: no loss for {missing}; give one for each of {list(nll)}")
     optimum = {name: c * jnp.asarray(losses[name], float) / r for name, (c, r) in nll.items()}
     return {name: jnp.where(best > 0, jnp.log(jnp.where(best > 0, best, 1)), 0) for name, best in optimum.items()}
 
@@ -123,11 +143,11 @@ def _initial_log_variances(nll: NLL, losses: Scalars | None) -> dict[str, Array]
 _combiners = {
     "sum": Combiner(
         init=lambda nll, losses: {},
-        apply=lambda losses, weights, params, nll: sum(losses, weights),
+        apply=lambda losses, multipliers, params, nll: _sum(losses, multipliers),
     ),
     "uncertainty": Combiner(
         init=_initial_log_variances,
-        apply=lambda losses, weights, params, nll: uncertainty(losses, params, weights, nll),
+        apply=_uncertainty,
     ),
 }
 

@@ -17,6 +17,7 @@ from jax import Array
 from jaxlosses import checks, registry
 from jaxlosses import combine as combiners
 from jaxlosses._frozen import FrozenDict, frozen
+from jaxlosses._meant import check_objective
 from jaxlosses._paths import Path, look_up
 from jaxlosses.reduction import reduce
 from jaxlosses.types import Number, Parts
@@ -39,9 +40,10 @@ class Term:
             weights without compiling again, pass `weights` to the call. A weight of 0 takes the term out of it.
         start: the first stage in which the term is active.
         stop: the first stage in which it no longer is; None for never.
-        ramp: fade in linearly over this many steps after the start.
+        ramp: fade in linearly over this many steps after the boundary of `start`; it follows `step`, also when the
+            call overrides the stage.
         reduction: `"mean"` (what counts, divided by how much of it there is) or `"sum"`.
-        options: keywords of the loss, such as `{"gamma": 2.0}`.
+        options: keywords of the loss, such as `{"gamma": 2.0}`. Lists and arrays become (nested) tuples, which hash.
 
     Example:
         >>> import jaxlosses as jl
@@ -54,7 +56,7 @@ class Term:
     inputs: Sequence[Path]
     where: Path | None = None
     sample_weights: Path | None = None
-    weight: float | Callable[[Any], Any] = 1.0
+    weight: Number | Callable[[Any], Any] = 1.0
     start: int = 0
     stop: int | None = None
     ramp: int = 0
@@ -65,13 +67,14 @@ class Term:
         inputs = (self.inputs,) if isinstance(self.inputs, str) or callable(self.inputs) else tuple(self.inputs)
         object.__setattr__(self, "inputs", inputs)
         object.__setattr__(self, "options", frozen(self.options))
+        object.__setattr__(self, "weight", frozen(self.weight))
 
     @property
     def row(self) -> registry.Loss:
         """The facts about the loss; the defaults for a function that is not registered."""
         if isinstance(self.loss, str):
             return registry.get(self.loss)
-        return registry.find(self.loss) or registry.Loss(getattr(self.loss, "__name__", repr(self.loss)), self.loss)
+        return registry.facts_of(self.loss)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,9 +109,15 @@ class Objective:
     combine: str = dataclasses.field(default="sum", kw_only=True)
 
     def __post_init__(self) -> None:
+        boundaries = frozen(self.boundaries)
+        if not isinstance(boundaries, tuple) or not all(isinstance(step, int) for step in boundaries):
+            raise ValueError(f"boundaries must be a list of steps (integers), got {self.boundaries!r}")
         object.__setattr__(self, "terms", FrozenDict(self.terms))
-        object.__setattr__(self, "boundaries", tuple(int(step) for step in self.boundaries))
-        _check_objective(self)
+        object.__setattr__(self, "boundaries", boundaries)
+        for name, term in self.terms.items():
+            if not isinstance(term, Term):
+                raise ValueError(f"term {name!r}: must be a jaxlosses.Term, got {term!r}")
+        check_objective(self)
 
     def init(self, losses: Mapping[str, Number] | None = None) -> dict[str, Array]:
         """What the combiner learns, to be put among the trained parameters: a dict of scalars, `{}` for a sum.
@@ -151,21 +160,25 @@ class Objective:
         extra = combiners.check_names("weights", weights or {}, self.terms)
         _check_params(self.init(), params or {})
         loss, multiplier, count, active = {}, {}, {}, {}
-        for name, term in self._present_terms().items():
+        for name, term in self.present_terms().items():
             active[name] = self._is_active(term, now)
             parts = _gated(active[name], lambda name=name, term=term: _parts(name, term, data))
             loss[name], count[name] = parts.mean() if term.reduction == "mean" else parts.sum, parts.count
             weight = self._weight(name, term, now) * jnp.asarray(extra.get(name, 1.0), loss[name].dtype)
-            multiplier[name] = jnp.where(active[name] & (parts.count > 0), weight, 0)
-        total, weight = combiners.named(self.combine).apply(loss, multiplier, params or {}, self._nll())
+            multiplier[name] = jnp.where(active[name] & (parts.count != 0), weight, 0)
+        # Where a weight may turn out to be 0, a NaN under it must not reach the total.
+        varying = {name for name, term in self.terms.items() if callable(term.weight) or term.ramp} | set(extra)
+        shown = {name: combiners.silenced(loss[name], multiplier[name]) for name in loss if name in varying}
+        total, weight = combiners.named(self.combine).apply(loss | shown, multiplier, params or {}, self._nll())
         aux = {"loss": loss, "weight": weight, "count": count, "active": active}
         return total, {key: {name: _scalar(of.get(name, 0)) for name in self.terms} for key, of in aux.items()}
 
-    def _present_terms(self) -> dict[str, Term]:
+    def present_terms(self) -> dict[str, Term]:
+        """The terms that are in the program: all but those of a constant weight 0."""
         return {name: term for name, term in self.terms.items() if callable(term.weight) or term.weight != 0}
 
     def _nll(self) -> dict[str, tuple[float, float]]:
-        return {name: term.row.nll for name, term in self._present_terms().items()}
+        return {name: term.row.nll for name, term in self.present_terms().items()}
 
     def _now(self, step: Number | None, stage: Number | None) -> "_Now":
         step = None if step is None else jnp.asarray(step)
@@ -191,7 +204,7 @@ class Objective:
         weight = term.weight(now.step) if callable(term.weight) else term.weight
         if not term.ramp:
             return weight
-        return weight * jnp.clip((now.step - self.boundaries[term.start - 1]) / term.ramp, 0, 1)
+        return weight * jnp.clip((now.step - jnp.asarray(self.boundaries[term.start - 1], float)) / term.ramp, 0, 1)
 
 
 class _Now(NamedTuple):
@@ -230,73 +243,30 @@ def _parts(name: str, term: Term, data: Any) -> Any:
 
 def _reduce_foreign(term: Term, inputs: list[Any], where: Any, weights: Any) -> Any:
     """Any function that returns values: mask what goes in and what comes out, so that NaN neither enters nor leaves."""
-    if where is not None:
-        inputs = [_masked_input(jnp.asarray(x), jnp.asarray(where), place) for place, x in enumerate(inputs)]
+    inputs = [_masked_input(place, x, where, weights) for place, x in enumerate(inputs)]
     (values,) = checks.to_floats(term.row.name, values=term.row.function(*inputs, **term.options))
     return reduce(values, checks.keep(term.row.name, where, weights, values.shape, values), "parts")
 
 
-def _masked_input(array: Array, mask: Array, place: int) -> Array:
-    if array.shape[: mask.ndim] != mask.shape or mask.dtype != bool:
-        return array  # its shape is judged by the values that come out
+def _masked_input(place: int, x: Any, where: Any, weights: Any) -> Any:
+    """What is masked, and what is not finite under a weight of 0, gives way to a harmless number."""
+    if where is None and weights is None:
+        return x
+    array = jnp.asarray(x)
+    floats = jnp.issubdtype(array.dtype, jnp.floating)
     # We cannot know where a foreign loss is smooth. 1/2, 1/3, ... are probabilities, have a logarithm and a norm,
     # and differ from each other.
-    safe = 1 / (place + 2) if jnp.issubdtype(array.dtype, jnp.floating) else 0
-    return jnp.where(checks.align(mask, array.ndim), array, safe)
+    safe = 1 / (place + 2) if floats else 0
+    spoilt = ~jnp.isfinite(array)
+    for given, off in ((where, lambda mask: ~mask), (weights, lambda weight: (weight == 0) & spoilt)):
+        # A shape that does not fit is judged later, by the values that come out.
+        if given is not None and array.shape[: jnp.ndim(given)] == jnp.shape(given):
+            array = jnp.where(off(checks.align(jnp.asarray(given), array.ndim)), safe, array)
+    return array
 
 
 def _scalar(value: Any) -> Array:
     return jnp.asarray(value, jnp.float32)
-
-
-def _check_objective(objective: Objective) -> None:
-    combiners.named(objective.combine)
-    if not objective.terms:
-        raise ValueError("an objective needs at least one term")
-    if any(step <= 0 for step in objective.boundaries) or sorted(set(objective.boundaries)) != list(
-        objective.boundaries
-    ):
-        raise ValueError(f"boundaries must be increasing steps > 0, got {objective.boundaries}")
-    for name, term in objective.terms.items():
-        try:
-            _check_loss(term)
-            _check_stages(term, objective.boundaries)
-        except ValueError as error:
-            raise ValueError(f"term {name!r}: {error}") from None
-    for stage in range(len(objective.boundaries) + 1):
-        live = objective._present_terms().values()
-        if not any(term.start <= stage and (term.stop is None or stage < term.stop) for term in live):
-            raise ValueError(f"stage {stage} has no active term")
-
-
-def _check_loss(term: Term) -> None:
-    row = term.row
-    known = [name for name in registry.keywords_of(row.function) if name not in registry.CONTRACT]
-    for option in term.options:
-        if option in registry.CONTRACT:
-            raise ValueError(f"{option!r} is no option of the loss; did you mean Term(..., {option}=)?")
-        if option not in known and not registry.takes_any_keyword(row.function):
-            raise ValueError(f"loss {row.name!r} has no option {option!r}{registry.did_you_mean(option, known)}")
-    if not len(row.inputs) <= len(term.inputs) <= registry.most_inputs(row.function):
-        inputs = f"{len(row.inputs)} input{'s' if len(row.inputs) != 1 else ''} {row.inputs}"
-        raise ValueError(f"loss {row.name!r} takes {inputs}, inputs has {len(term.inputs)}: {term.inputs}")
-    if term.reduction not in ("mean", "sum"):
-        raise ValueError(f"reduction must be 'mean' or 'sum', got {term.reduction!r}")
-
-
-def _check_stages(term: Term, boundaries: Sequence[int]) -> None:
-    last = len(boundaries)
-    stages = f"boundaries {boundaries} make stages 0 to {last}" if last else "without boundaries there is only stage 0"
-    if not 0 <= term.start <= last:
-        raise ValueError(f"start={term.start}, but {stages}")
-    if term.stop is not None and not term.start < term.stop <= last + 1:
-        raise ValueError(f"start={term.start} and stop={term.stop} are never active, as {stages}")
-    if term.ramp and not term.start:
-        raise ValueError(
-            f"ramp={term.ramp} at start=0 fades in from nothing; did you mean weight=optax.linear_schedule?"
-        )
-    if term.ramp < 0:
-        raise ValueError(f"ramp={term.ramp} must be a number of steps >= 0")
 
 
 def _check_params(expected: Mapping[str, Any], params: Mapping[str, Any]) -> None:

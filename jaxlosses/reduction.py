@@ -53,6 +53,11 @@ def reduce(
     """
     if reduction not in REDUCTIONS:
         raise ValueError(f"{kept.loss}: reduction must be one of {', '.join(map(repr, REDUCTIONS))}, got {reduction!r}")
+    if kept.shape is not None and values.shape != kept.shape:
+        raise ValueError(
+            f"{kept.loss}: a keyword has broadcast its values from {kept.shape} to {values.shape}; "
+            "it must be a number, or have the rank of the values; did you mean jax.vmap?"
+        )
     weighed = _weigh(values, kept)
     if reduction == "none":
         return weighed

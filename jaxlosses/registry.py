@@ -6,6 +6,7 @@ defaults that could differ from a signature.
 
 import dataclasses
 import difflib
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
@@ -99,14 +100,17 @@ def register(name: str, **facts: Any) -> Callable[[_F], _F]:
 
     def add(function: _F) -> _F:
         row = Loss(name, function, **facts)
-        for word in (name, *row.aliases):
+        words = (name, *row.aliases)
+        if len(set(words)) < len(words):
+            raise ValueError(f"register: {words} repeats a name")
+        for word in words:
             if word in _found_by:
                 raise ValueError(
                     f"register: {word!r} of {function.__module__} is already the name of a loss "
                     f"in {_found_by[word].function.__module__}; choose another, or unregister({word!r}) first"
                 )
         _rows[name] = row
-        _found_by.update(dict.fromkeys((name, *row.aliases), row))
+        _found_by.update(dict.fromkeys(words, row))
         return function
 
     return add
@@ -145,6 +149,18 @@ def find(function: Callable[..., Any]) -> Loss | None:
     return next((row for row in _rows.values() if row.function is function), None)
 
 
+def facts_of(function: Callable[..., Any]) -> Loss:
+    """The row of a function; for a partial or a compiled registered loss, that loss's facts; else the defaults."""
+    if row := find(function):
+        return row
+    if isinstance(function, functools.partial):
+        row = facts_of(function.func)
+        return dataclasses.replace(row, function=functools.partial(row.function, *function.args, **function.keywords))
+    if row := find(inspect.unwrap(function, stop=lambda inner: find(inner) is not None)):
+        return row  # uncompiled, for jit does not take reduction="parts"; it is pure, so nothing is lost
+    return Loss(getattr(function, "__name__", repr(function)), function)
+
+
 def names(family: str | None = None) -> tuple[str, ...]:
     """The registered names in the order of registration, of one family or of all.
 
@@ -153,6 +169,9 @@ def names(family: str | None = None) -> tuple[str, ...]:
         >>> jl.names("boxes")
         ('iou_loss', 'giou_loss', 'diou_loss', 'ciou_loss')
     """
+    families = dict.fromkeys(row.family for row in _rows.values())
+    if family is not None and family not in families:
+        raise ValueError(f"no family named {family!r}{did_you_mean(family, families, f'there are {list(families)}')}")
     return tuple(name for name, row in _rows.items() if family in (None, row.family))
 
 

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
+
+from jaxlosses._numerics import safe_divide
 
 ArrayLike: TypeAlias = jax.typing.ArrayLike | Sequence[Any]
 """What a loss accepts: arrays of any real dtype, numbers, and (nested) lists of numbers."""
@@ -32,10 +33,14 @@ class Parts(NamedTuple):
     def __add__(self, other: "Parts") -> "Parts":  # type: ignore[override]  # not concatenation
         return Parts(self.sum + other.sum, self.count + other.count)
 
+    def __radd__(self, other: int) -> "Parts":
+        if other != 0:  # the start of the built-in `sum`
+            raise TypeError(f"Parts can be added to Parts, not to {other!r}")
+        return self
+
     def mean(self) -> Float[Array, ""]:
         """`sum / count`, and 0 with zero gradient where nothing counts."""
-        some = self.count > 0
-        return jnp.where(some, self.sum / jnp.where(some, self.count, 1), 0)
+        return safe_divide(self.sum, self.count)
 
 
 if TYPE_CHECKING:  # what three of the four reductions return, so that editors know an array when they see one

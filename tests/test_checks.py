@@ -51,7 +51,7 @@ REFUSED = {
     "did you mean labels[:, 0]?": (ValueError, lambda: jl.softmax_cross_entropy(X, jnp.zeros((4, 1), int))),
     "softmax_cross_entropy: logits (4, 3) need labels (3,) (class ids) or (4, 3) (distributions), got (4,); "
     "check the class axis (axis=)": (ValueError, lambda: jl.softmax_cross_entropy(X, jnp.zeros(4, int), axis=0)),
-    "softmax_cross_entropy: logits (4, 3) has no axis 2; it must have at least one axis": (
+    "softmax_cross_entropy: logits (4, 3) has no axis 2; its axes are -2 to 1": (
         ValueError,
         lambda: jl.softmax_cross_entropy(X, jnp.zeros(4, int), axis=2),
     ),

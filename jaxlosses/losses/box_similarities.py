@@ -127,7 +127,7 @@ def _enter(name: str, boxes: ArrayLike, targets: ArrayLike, pairwise: bool) -> t
     if not pairwise:
         return boxes_.door(name, boxes, targets, None, None)[:2]
     a, b = checks.to_floats(name, boxes=boxes, targets=targets)
-    if a.shape[:-2] != b.shape[:-2] or min(a.ndim, b.ndim) < 2:
+    if a.shape[:-2] != b.shape[:-2] or min(a.ndim, b.ndim) < 2 or a.shape[-1] != 4 or b.shape[-1] != 4:
         raise ValueError(f"{name}: boxes {a.shape} and targets {b.shape} must be (..., N, 4) and (..., M, 4)")
     rows, columns = a[..., :, None, :], b[..., None, :, :]
     return boxes_.take_apart(name, "boxes", rows), boxes_.take_apart(name, "targets", columns)

@@ -116,7 +116,9 @@ def _enclosing(a: Box, b: Box) -> Box:
 def _aspect_angle(box: Box, gradient: str) -> Float[Array, "..."]:
     """Angle of the diagonal, atan(w/h); 0 with zero gradient for a box that is a point."""
     point = (box.width == 0) & (box.height == 0)
-    angle = jnp.arctan2(jnp.where(point, 0, box.width), jnp.where(point, 1, box.height))
+    # In units of the longer side, for w² + h² would underflow for tiny boxes.
+    unit = jax.lax.stop_gradient(jnp.where(point, 1, jnp.maximum(jnp.abs(box.width), jnp.abs(box.height))))
+    angle = jnp.arctan2(jnp.where(point, 0, box.width) / unit, jnp.where(point, 1, box.height) / unit)
     if gradient == "exact":
         return angle
     w, h = jax.lax.stop_gradient((box.width, box.height))
@@ -168,7 +170,7 @@ def iou_loss(
         raise ValueError(f"iou_loss: mode must be 'linear' or 'log', got {mode!r}")
     a, b, kept = door("iou_loss", boxes, targets, where, sample_weights)
     shared = iou(a, b)
-    return reduce(1 - shared if mode == "linear" else -jnp.log(jnp.where(shared > eps, shared, eps)), kept, reduction)
+    return reduce(1 - shared if mode == "linear" else -jnp.log(jnp.where(shared <= eps, eps, shared)), kept, reduction)
 
 
 @_register("giou_loss", aliases=("giou",), citation="arXiv:1902.09630")

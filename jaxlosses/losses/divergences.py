@@ -134,7 +134,7 @@ def cross_entropy(
     )
     checks.probabilities("cross_entropy", "probabilities", q)
     checks.probabilities("cross_entropy", "targets", p)
-    log_q = safe_log(jnp.where(q > eps, q, eps))
+    log_q = safe_log(jnp.where(q <= eps, eps, q))
     return reduce(jnp.sum(times(p, -log_q), axis) * _unit(base), kept, reduction)
 
 
@@ -199,8 +199,8 @@ def kl_divergence(
 
 def _p_log_p(p: Float[Array, "*s"]) -> Float[Array, "*s"]:
     # 0 log 0 = 0; the slope there is -inf, and 0 is returned in its place.
-    some = p > 0
-    return jnp.where(some, p * jnp.log(jnp.where(some, p, 1)), 0)
+    none = p <= 0  # and not p > 0, so that NaN stays NaN
+    return jnp.where(none, 0, p * jnp.log(jnp.where(none, 1, p)))
 
 
 def _unit(base: Number | None) -> Number:

@@ -70,7 +70,7 @@ def dice_loss(
 
         l = 1 - (2 Σpg + s) / (Σp + Σg + s),   or with p² and g² in the denominator if `squared` (V-Net)
 
-    `optax.losses.dice_loss` at `smooth=s` is this at `smooth=2s`.
+    On the same probabilities `optax.losses.dice_loss` at `smooth=s` is this at `smooth=2s`.
 
     Args:
         probabilities: `(batch, *space, classes)` in [0, 1], or `(batch, *space)` with `class_axis=None`; logits if
@@ -81,7 +81,7 @@ def dice_loss(
         activation: `"sigmoid"` or `"softmax"` (over the class axis), applied first; None for probabilities.
         class_axis: the class axis, not the first one; None for masks of one class.
         per_class: return a value per image *and* class instead of their mean.
-        ignore_label: a class id whose pixels count as masked, such as 255.
+        ignore_label: a class id (or, with `class_axis=None`, a target) whose pixels count as masked, such as 255.
         where: bool, `(batch,)` drops images, `(batch, *space)` drops pixels; True counts. See `jaxlosses.reduction`.
         sample_weights: numbers >= 0; `(batch,)` weighs images, `(batch, *space)` weighs pixels inside their image.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
@@ -134,7 +134,7 @@ def jaccard_loss(
         activation: `"sigmoid"` or `"softmax"` (over the class axis), applied first; None for probabilities.
         class_axis: the class axis, not the first one; None for masks of one class.
         per_class: return a value per image *and* class instead of their mean.
-        ignore_label: a class id whose pixels count as masked, such as 255.
+        ignore_label: a class id (or, with `class_axis=None`, a target) whose pixels count as masked, such as 255.
         where: bool, `(batch,)` drops images, `(batch, *space)` drops pixels; True counts. See `jaxlosses.reduction`.
         sample_weights: numbers >= 0; `(batch,)` weighs images, `(batch, *space)` weighs pixels inside their image.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
@@ -192,7 +192,7 @@ def tversky_loss(
         activation: `"sigmoid"` or `"softmax"` (over the class axis), applied first; None for probabilities.
         class_axis: the class axis, not the first one; None for masks of one class.
         per_class: return a value per image *and* class instead of their mean.
-        ignore_label: a class id whose pixels count as masked, such as 255.
+        ignore_label: a class id (or, with `class_axis=None`, a target) whose pixels count as masked, such as 255.
         where: bool, `(batch,)` drops images, `(batch, *space)` drops pixels; True counts. See `jaxlosses.reduction`.
         sample_weights: numbers >= 0; `(batch,)` weighs images, `(batch, *space)` weighs pixels inside their image.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
@@ -248,7 +248,10 @@ def _pixels(
     sample_weights: ArrayLike | None,
 ) -> _Pixels:
     if class_axis is None:
-        p, g, kept = checks.same_shape(loss, where, sample_weights, probabilities=probabilities, targets=targets)
+        counted = None if ignore_label is None else checks.to_array(loss, "targets", targets) != ignore_label
+        p, g, kept = checks.same_shape(
+            loss, where, sample_weights, counted=counted, probabilities=probabilities, targets=targets
+        )
     else:
         p, labels, kept = checks.classes(
             loss,
@@ -259,14 +262,21 @@ def _pixels(
             probabilities=probabilities,
             targets=targets,
         )
+        if labels.ids is not None and labels.classes == 1:
+            raise ValueError(f"{loss}: class ids need more than one class; did you mean targets[..., None]?")
         g = labels.dense(p.dtype)
         class_axis %= p.ndim
     if p.ndim < 2 or class_axis == 0:
-        raise ValueError(f"{loss}: probabilities {p.shape} must be (batch, *space, classes), or class_axis=None")
+        form = "(batch, *space)" if class_axis is None else "(batch, *space, classes), or class_axis=None"
+        raise ValueError(f"{loss}: probabilities {p.shape} must be {form}")
+    if activation == "softmax" and class_axis is not None:  # a pixel whose classes are all taken out is gone
+        some = jnp.max(p, class_axis) != -jnp.inf
+        kept = kept._replace(mask=some if kept.mask is None else kept.mask & some)
     # Activated zeros and one-hot zeros are not 0: a masked pixel has neither prediction nor truth.
     p = checks.masked(_activate(loss, p, activation, class_axis), kept.mask, class_axis)
     g = checks.masked(g, kept.mask, class_axis)
     checks.probabilities(loss, "probabilities", p)
+    checks.probabilities(loss, "targets", g)
     pixel_weights, kept = _by_image(kept, weigh_pixels=sample_weights is not None and np.ndim(sample_weights) > 1)
     if pixel_weights is not None and class_axis is not None:
         pixel_weights = jnp.expand_dims(pixel_weights, class_axis)
@@ -276,7 +286,7 @@ def _pixels(
 
 def _by_image(kept: checks.Kept, weigh_pixels: bool) -> tuple[Array | None, checks.Kept]:
     """Split what is kept into weights of pixels, and the mask and weights of images; one without pixels is masked."""
-    mask, weights = kept.mask, kept.weights
+    mask, weights, kept = kept.mask, kept.weights, kept._replace(shape=None)
     if weights is not None and weigh_pixels:
         some = weights > 0
         mask = some if mask is None else mask & some

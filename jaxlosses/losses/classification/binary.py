@@ -108,7 +108,7 @@ def sigmoid_focal_loss(
 
     Returns:
         `(...)`, at least 0; or what `reduction` makes of it. Value and derivatives are finite for
-        all finite logits.
+        all logits within ±1e30. Labels are data: at exactly 0 or 1 their own gradient leaves out the focus.
 
     Raises:
         ValueError: if the shapes differ; nothing is broadcast.
@@ -127,7 +127,7 @@ def sigmoid_focal_loss(
     lost = jnp.isinf(cost)  # by an infinite logit on the wrong side: the value is infinite, the gradient 0
     values = jnp.where(lost, jnp.inf, jnp.exp(gamma * _log_miss(x, t)) * jnp.where(lost, 0, cost))
     if alpha is not None:
-        values = (t * alpha + (1 - t) * (1 - alpha)) * values
+        values = times(t * alpha + (1 - t) * (1 - alpha), values)
     return reduce(values, kept, reduction)
 
 
@@ -156,7 +156,7 @@ def binary_cross_entropy(
     Args:
         probabilities: `(...)`, p in [0, 1].
         labels: `(...)`, t in [0, 1], the same shape.
-        eps: ε, the floor, with zero gradient below it; None for the machine epsilon of the precision computed in.
+        eps: ε > 0, the floor, with zero gradient below it; None for the machine epsilon of the precision computed in.
         where: bool, a start of the shape; True counts. See `jaxlosses.reduction`, also for the next two.
         sample_weights: numbers >= 0, a start of the shape.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.

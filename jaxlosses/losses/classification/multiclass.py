@@ -3,14 +3,14 @@
     l = Σ_k w_k t_k cost_k
 
 with t the target distribution (one-hot for class ids), w the class weights, and a cost that grows as the model's
-probability p_k falls: -log p_k, or for focal losses -(1 - p_k)^γ log p_k. In a mean, a row counts for Σ_k w_k t_k.
+probability p_k falls: -log p_k, or for focal losses -(1 - p_k)^γ log p_k. In a mean, a row counts
+for Σ_k w_k t_k (over Σ_k t_k, if that is not 1).
 
 Logits of -inf take a class out, exactly as if it were not there; a row of nothing else counts as masked. A class that
 is out and yet right costs +inf as a class id, and as part of a distribution the largest finite number.
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float
 
 from jaxlosses import checks
 from jaxlosses._labels import Labels
-from jaxlosses._numerics import log_complement, log_partition, log_rest, log_softmax, safe_divide, times
+from jaxlosses._numerics import log_complement, log_partition, log_rest, log_softmax, safe_divide
 from jaxlosses.reduction import reduce
 from jaxlosses.registry import register
 from jaxlosses.types import ArrayLike, Number, Reduced
@@ -105,11 +105,11 @@ def softmax_cross_entropy(
         logits=logits,
         labels=labels,
     )
-    cost, weights = _weigh(_surprise, kept.loss, class_weights, logits, axis)
-    arrays = (logits, *log_partition(logits, axis), *weights)
-    values = truth.expect(cost, *arrays)
+    arrays = (logits, *log_partition(logits, axis))
+    weights = _class_weights(kept.loss, class_weights, logits, axis)
+    values = truth.expect(_surprise, *arrays, weights=weights)
     if not (isinstance(label_smoothing, int | float) and label_smoothing == 0):
-        evenly = _mean_over(logits > -jnp.inf, cost(*arrays), axis)
+        evenly = _mean_over(logits > -jnp.inf, _surprise(*arrays), weights, axis)
         values = (1 - jnp.asarray(label_smoothing)) * values + label_smoothing * evenly
     return reduce(values, _with_classes(kept, logits, axis), reduction, _counts(truth, weights))
 
@@ -164,15 +164,15 @@ def softmax_focal_loss(
         "softmax_focal_loss", where, sample_weights, axis=axis, ignore_label=ignore_label, logits=logits, labels=labels
     )
 
-    def cost(z: Array, top: Array, log_total: Array, rest: Array, alpha: Array) -> Array:
+    def cost(z: Array, top: Array, log_total: Array, rest: Array) -> Array:
         log_p = log_softmax(z, top, log_total)
         absent = log_p == -jnp.inf
         easiness = jnp.exp(gamma * log_complement(log_p, log_total, rest))
-        return alpha * jnp.where(absent, jnp.inf, easiness * -jnp.where(absent, 0, log_p))
+        return jnp.where(absent, jnp.inf, easiness * -jnp.where(absent, 0, log_p))
 
-    alphas = _per_class(kept.loss, "alpha", 1.0 if alpha is None else alpha, logits, axis)
+    alphas = None if alpha is None else _per_class(kept.loss, "alpha", alpha, logits, axis)
     top, log_total = log_partition(logits, axis)
-    values = truth.expect(cost, logits, top, log_total, log_rest(logits, top, axis), alphas)
+    values = truth.expect(cost, logits, top, log_total, log_rest(logits, top, axis), weights=alphas)
     return reduce(values, _with_classes(kept, logits, axis), reduction)
 
 
@@ -235,37 +235,39 @@ def nll_loss(
         labels=labels,
     )
     checks.expect("nll_loss", "log_probabilities", lambda: log_p <= 0, "be <= 0 (logits? see softmax_cross_entropy)")
-    cost, weights = _weigh(jnp.negative, kept.loss, class_weights, log_p, axis)
-    return reduce(truth.expect(cost, log_p, *weights), kept, reduction, _counts(truth, weights))
+    weights = _class_weights(kept.loss, class_weights, log_p, axis)
+    values = truth.expect(jnp.negative, log_p, weights=weights)
+    return reduce(values, kept, reduction, _counts(truth, weights))
 
 
 def _surprise(z: Array, top: Array, log_total: Array) -> Array:
     return -log_softmax(z, top, log_total)
 
 
-def _weigh(
-    cost: Callable[..., Array], loss: str, class_weights: ArrayLike | None, like: Array, axis: int
-) -> tuple[Callable[..., Array], tuple[Array, ...]]:
-    """`cost` times the weight of its class, and the weights as a further argument of it: none, or one array."""
+def _class_weights(loss: str, class_weights: ArrayLike | None, like: Array, axis: int) -> Array | None:
     if class_weights is None:
-        return cost, ()
+        return None
     weights = _per_class(loss, "class_weights", class_weights, like, axis)
     checks.expect(loss, "class_weights", lambda: weights >= 0, "be >= 0")
-    return lambda *arrays: times(arrays[-1], cost(*arrays[:-1])), (weights,)
+    return weights
 
 
-def _counts(truth: Labels, weights: tuple[Array, ...]) -> Float[Array, "..."] | None:
+def _counts(truth: Labels, weights: Array | None) -> Float[Array, "..."] | None:
     """What each row counts for in a mean: Σ_k w_k t_k, over Σ_k t_k if that is not 1."""
-    if not weights:
+    if weights is None:
         return None
-    counts = truth.expect(lambda w: w, *weights)
+    counts = truth.expect(lambda w: w, weights)
     if truth.distributions is None:
         return counts
     return safe_divide(counts, jnp.sum(truth.distributions, truth.axis), otherwise=1.0)
 
 
-def _mean_over(present: Bool[Array, "*s"], cost: Float[Array, "*s"], axis: int) -> Float[Array, "..."]:
-    return safe_divide(jnp.sum(jnp.where(present, cost, 0), axis), jnp.sum(present, axis, dtype=cost.dtype))
+def _mean_over(
+    present: Bool[Array, "*s"], cost: Float[Array, "*s"], weights: Array | None, axis: int
+) -> Float[Array, "..."]:
+    silenced = jnp.where(present, cost, 0)
+    total = jnp.sum(silenced if weights is None else weights * silenced, axis)
+    return safe_divide(total, jnp.sum(present, axis, dtype=cost.dtype))
 
 
 def _per_class(loss: str, name: str, values: ArrayLike, like: Array, axis: int) -> Array:

@@ -1,18 +1,7 @@
-"""The laws that every loss obeys, to be run on ours and on yours.
+"""The laws. Each takes a case, and raises an error that says what is wrong if the loss breaks it."""
 
-    >>> import jax, jaxlosses as jl
-    >>> from jaxlosses import testing
-    >>> testing.check("huber_loss", options={"delta": 0.5}, laws=["jit equals eager", "masking equals deletion"])
-
-A law takes a `Case`, a loss with example inputs and options, and raises AssertionError if the loss breaks it. The
-inputs are made by the `example` of the loss's registry row, so a loss of your own needs a row with an example. Laws
-that need double precision switch it on for themselves.
-"""
-
-import dataclasses
-import functools
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import chex
@@ -21,105 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxlosses import registry
+from jaxlosses.testing.case import Case, flat, is_float, numeric_options, spoil
 
-__all__ = ["LAWS", "Case", "check"]
-
-Law = Callable[["Case"], None]
+Law = Callable[[Case], None]
 
 LAWS: dict[str, Law] = {}
 """Every law by its name, in the order in which `check` runs them."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Case:
-    """A loss with options, and the inputs it is tried on.
-
-    Args:
-        row: the registry row of the loss.
-        options: keywords of the loss.
-        seed: of the example inputs.
-    """
-
-    row: registry.Loss
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    seed: int = 0
-
-    def inputs(self, seed: int | None = None) -> tuple[Array, ...]:
-        """Example inputs; every seed makes others of the same shapes."""
-        if self.row.example is None:
-            raise AssertionError(f"{self.row.name}: its registry row has no example to try it on")
-        return tuple(self.row.example(jax.random.key(self.seed if seed is None else seed)))
-
-    @property
-    def maskable(self) -> tuple[int, ...]:
-        """The shape of the largest `where`."""
-        first = self.inputs()[0]
-        return first.shape[: first.ndim - self.row.mask_lacks]
-
-    def loss(self, *inputs: Any, **keywords: Any) -> Any:
-        """The loss with the case's options."""
-        return self.row.function(*inputs, **{**self.options, **keywords})
-
-    @functools.cached_property
-    def values(self) -> Callable[..., Array]:
-        """The unreduced values, compiled."""
-        return jax.jit(self.loss)
-
-    @functools.cached_property
-    def mean(self) -> Callable[..., tuple[Array, list[Array]]]:
-        """The mean and its gradient with respect to every input of floats, compiled."""
-
-        def value_and_grads(*inputs: Array, **keywords: Any) -> tuple[Array, list[Array]]:
-            floats, rebuild = _split(inputs)
-            return jax.value_and_grad(lambda xs: self.loss(*rebuild(xs), **keywords, reduction="mean"))(floats)
-
-        return jax.jit(value_and_grads)
-
-
-def check(
-    loss: str | Callable[..., Any] | registry.Loss,
-    *,
-    options: Mapping[str, Any] | None = None,
-    laws: Iterable[str] | None = None,
-) -> None:
-    """Try a loss against the laws.
-
-    Args:
-        loss: a registered name, a registered function, or a row.
-        options: keywords of the loss.
-        laws: names from `LAWS`; None for all.
-
-    Raises:
-        AssertionError: if the loss breaks a law; the message names the law and the loss.
-        ValueError: if the loss is not registered.
-
-    Example:
-        >>> import jaxlosses as jl
-        >>> @jl.register("sloppy_error", example=jl.get("squared_error").example)
-        ... def sloppy_error(predictions, targets, *, where=None, sample_weights=None, reduction="none"):
-        ...     return (predictions - targets) ** 2
-        >>> check("sloppy_error", laws=["all masked is zero"])  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-            ...
-        AssertionError: sloppy_error breaks the law 'all masked is zero': ...
-        >>> jl.unregister("sloppy_error")
-    """
-    row = (
-        registry.get(loss)
-        if isinstance(loss, str)
-        else loss
-        if isinstance(loss, registry.Loss)
-        else registry.find(loss)
-    )
-    if row is None:
-        raise ValueError(f"{loss!r} is not registered; see jaxlosses.register")
-    case = Case(row, options or {})
-    for name in LAWS if laws is None else laws:
-        try:
-            LAWS[name](case)
-        except Exception as error:
-            raise AssertionError(f"{row.name} breaks the law {name!r}: {error}") from error
 
 
 def _law(name: str) -> Callable[[Law], Law]:
@@ -141,7 +37,7 @@ def _vmap(case: Case) -> None:
 
 @_law("one trace serves all values")
 def _one_trace(case: Case) -> None:
-    numbers = _numeric_options(case)
+    numbers = numeric_options(case)
     once = jax.jit(chex.assert_max_traces(lambda inputs, numbers: case.loss(*inputs, **numbers), n=1))
     chex.clear_trace_counter()
     for seed, scale in ((0, 1.0), (1, 0.75)):
@@ -153,7 +49,7 @@ def _one_trace(case: Case) -> None:
 @_law("gradients equal central differences")
 def _gradients(case: Case) -> None:
     with jax.enable_x64(True):
-        values, x = _flat(case)
+        values, x = flat(case)
         cotangent = jax.random.normal(jax.random.key(7), jax.eval_shape(values, x).shape, jnp.float64)
 
         @jax.jit
@@ -168,7 +64,7 @@ def _gradients(case: Case) -> None:
 @_law("forward mode equals reverse mode")
 def _modes(case: Case) -> None:
     with jax.enable_x64(True):
-        values, x = _flat(case)
+        values, x = flat(case)
         direction = jax.random.normal(jax.random.key(5), x.shape, jnp.float64)
 
         @jax.jit
@@ -184,7 +80,7 @@ def _modes(case: Case) -> None:
 @_law("second derivatives equal central differences")
 def _second(case: Case) -> None:
     with jax.enable_x64(True):
-        values, x = _flat(case)
+        values, x = flat(case)
         slope = jax.grad(lambda x: jnp.sum(values(x)))
 
         @jax.jit
@@ -218,7 +114,7 @@ def _leaks(case: Case) -> None:
     scattered = np.random.default_rng(3).random(case.maskable) < 0.6
     for where, bad in itertools.product((batch, scattered), (np.nan, np.inf, -np.inf)):
         clean, clean_grads = case.mean(*inputs, where=where)
-        spoilt = tuple(_spoil(x, where, bad) for x in inputs)
+        spoilt = tuple(spoil(x, where, bad) for x in inputs)
         value, grads = case.mean(*spoilt, where=where)
         _close(value, clean, rtol=0)
         for grad, expected in zip(grads, clean_grads, strict=True):
@@ -253,7 +149,7 @@ def _weights(case: Case) -> None:
             _close(weighed, doubled, rtol=1e-5)
         off = np.broadcast_to(times > 0, shape)
         value, spoilt_grads = case.mean(
-            *(_spoil(x, off, np.nan) for x in inputs), sample_weights=np.where(off, times, 0.0)
+            *(spoil(x, off, np.nan) for x in inputs), sample_weights=np.where(off, times, 0.0)
         )
         _close(value, weighed, rtol=1e-6)
         for grad, expected in zip(spoilt_grads, grads, strict=True):
@@ -285,15 +181,15 @@ def _reductions(case: Case) -> None:
 @_law("half precision is computed in float32")
 def _half(case: Case) -> None:
     for dtype in (jnp.bfloat16, jnp.float16):
-        half = tuple(x.astype(dtype) if _is_float(x) else x for x in case.inputs())
-        same = tuple(x.astype(jnp.float32) if _is_float(x) else x for x in half)
+        half = tuple(x.astype(dtype) if is_float(x) else x for x in case.inputs())
+        same = tuple(x.astype(jnp.float32) if is_float(x) else x for x in half)
         result = case.values(*half)
         assert result.dtype == jnp.float32, f"{dtype.__name__} gave {result.dtype}"
         _close(result, case.values(*same), rtol=1e-6)
         assert case.loss(*half, reduction="mean").dtype == jnp.float32
     _close(case.loss(*(x.tolist() for x in case.inputs())), case.values(*case.inputs()), rtol=1e-6)
     with jax.enable_x64(True):
-        double = tuple(x.astype(jnp.float64) if _is_float(x) else x for x in case.inputs())
+        double = tuple(x.astype(jnp.float64) if is_float(x) else x for x in case.inputs())
         assert case.loss(*double).dtype == jnp.float64, "float64 did not stay float64"
 
 
@@ -326,48 +222,8 @@ def _minimum(case: Case) -> None:
         assert lowest >= case.row.minimum, f"{lowest} is below {case.row.minimum}"
 
 
-def _is_float(x: Array) -> bool:
-    return bool(jnp.issubdtype(x.dtype, jnp.floating))
-
-
-def _split(inputs: tuple[Array, ...]) -> tuple[list[Array], Callable[[list[Array]], tuple[Array, ...]]]:
-    """The inputs of floats, and how to put them back among the others."""
-
-    def rebuild(floats: list[Array]) -> tuple[Array, ...]:
-        following = iter(floats)
-        return tuple(next(following) if _is_float(x) else x for x in inputs)
-
-    return [x for x in inputs if _is_float(x)], rebuild
-
-
-def _flat(case: Case) -> tuple[Callable[[Array], Array], Array]:
-    """The values as a function of one vector of doubles: all inputs of floats, one after the other."""
-    floats, rebuild = _split(case.inputs())
-    ends = list(itertools.accumulate(x.size for x in floats))[:-1]
-
-    def values(vector: Array) -> Array:
-        pieces = jnp.split(vector, ends)
-        inputs = rebuild([piece.reshape(x.shape) for piece, x in zip(pieces, floats, strict=True)])
-        return case.loss(*inputs, **dict(case.row.exact_gradient))
-
-    return values, jnp.concatenate([x.ravel() for x in floats]).astype(jnp.float64)
-
-
 def _central_differences(f: Callable[[Array], Array], x: Array, h: float) -> Array:
     return jax.lax.map(lambda e: (f(x + h * e) - f(x - h * e)) / (2 * h), jnp.eye(x.size, dtype=x.dtype))
-
-
-def _numeric_options(case: Case) -> dict[str, float]:
-    """The options that may be traced: those given as floats, or with a float as default."""
-    defaults = {name: parameter.default for name, parameter in registry.parameters_of(case.row.function).items()}
-    options = {**{name: defaults[name] for name in case.row.options}, **case.options}
-    return {name: value for name, value in options.items() if isinstance(value, float)}
-
-
-def _spoil(x: Array, where: np.ndarray, bad: float) -> Array:
-    """`x` with `bad` outside `where`; integers become a number that is no class."""
-    outside = ~where.reshape(where.shape + (1,) * (x.ndim - where.ndim))
-    return jnp.where(outside, bad if _is_float(x) else -77, x)
 
 
 def _close(actual: Any, expected: Any, *, rtol: float = 1e-7, atol: float = 0.0) -> None:

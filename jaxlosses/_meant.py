@@ -1,0 +1,78 @@
+"""What an objective cannot mean: names, options, inputs and stages, judged when it is made."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from jaxlosses import registry
+from jaxlosses.combine import named
+
+if TYPE_CHECKING:
+    from jaxlosses.objective import Objective, Term
+
+
+def check_objective(objective: "Objective") -> None:
+    """Raise for what cannot be meant, in words that name the term and suggest the fix."""
+    if not isinstance(objective.combine, str):
+        raise ValueError(f"combine must be the name of a combiner, got {objective.combine!r}")
+    named(objective.combine)
+    if not objective.terms:
+        raise ValueError("an objective needs at least one term")
+    steps = list(objective.boundaries)
+    if any(step <= 0 for step in steps) or sorted(set(steps)) != steps:
+        raise ValueError(f"boundaries must be increasing steps > 0, got {objective.boundaries}")
+    for name, term in objective.terms.items():
+        try:
+            _check_fields(term)
+            _check_loss(term)
+            _check_stages(term, objective.boundaries)
+        except ValueError as error:
+            raise ValueError(f"term {name!r}: {error}") from None
+    for stage in range(len(objective.boundaries) + 1):
+        live = objective.present_terms().values()
+        if not any(term.start <= stage and (term.stop is None or stage < term.stop) for term in live):
+            raise ValueError(f"stage {stage} has no active term")
+
+
+def _check_fields(term: "Term") -> None:
+    if not isinstance(term.loss, str) and not callable(term.loss):
+        raise ValueError(f"loss must be a registered name or a function, got {term.loss!r}")
+    for field, paths in {
+        "inputs": term.inputs,
+        "where": (term.where,),
+        "sample_weights": (term.sample_weights,),
+    }.items():
+        for path in paths:
+            if not isinstance(path, str) and not callable(path) and not (path is None and field != "inputs"):
+                raise ValueError(f"{field} must be a path into the data, such as 'batch.label', got {path!r}")
+    if not callable(term.weight) and not isinstance(term.weight, int | float):
+        raise ValueError(f"weight must be a number or a function of the step, got {term.weight!r}")
+
+
+def _check_loss(term: "Term") -> None:
+    row = term.row
+    known = [name for name in registry.keywords_of(row.function) if name not in registry.CONTRACT]
+    for option in term.options:
+        if option in registry.CONTRACT:
+            raise ValueError(f"{option!r} is no option of the loss; did you mean Term(..., {option}=)?")
+        if option not in known and not registry.takes_any_keyword(row.function):
+            raise ValueError(f"loss {row.name!r} has no option {option!r}{registry.did_you_mean(option, known)}")
+    if not len(row.inputs) <= len(term.inputs) <= registry.most_inputs(row.function):
+        inputs = f"{len(row.inputs)} input{'s' if len(row.inputs) != 1 else ''} {row.inputs}"
+        raise ValueError(f"loss {row.name!r} takes {inputs}, inputs has {len(term.inputs)}: {term.inputs}")
+    if term.reduction not in ("mean", "sum"):
+        raise ValueError(f"reduction must be 'mean' or 'sum', got {term.reduction!r}")
+
+
+def _check_stages(term: "Term", boundaries: Sequence[int]) -> None:
+    last = len(boundaries)
+    stages = f"boundaries {boundaries} make stages 0 to {last}" if last else "without boundaries there is only stage 0"
+    if not 0 <= term.start <= last:
+        raise ValueError(f"start={term.start}, but {stages}")
+    if term.stop is not None and not term.start < term.stop <= last + 1:
+        raise ValueError(f"start={term.start} and stop={term.stop} are never active, as {stages}")
+    if term.ramp and not term.start:
+        raise ValueError(
+            f"ramp={term.ramp} at start=0 fades in from nothing; did you mean weight=optax.linear_schedule?"
+        )
+    if term.ramp < 0:
+        raise ValueError(f"ramp={term.ramp} must be a number of steps >= 0")

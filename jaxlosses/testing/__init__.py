@@ -1,0 +1,64 @@
+"""The laws that every loss obeys, to be run on ours and on yours.
+
+    >>> import jax, jaxlosses as jl
+    >>> from jaxlosses import testing
+    >>> testing.check("huber_loss", options={"delta": 0.5}, laws=["jit equals eager", "masking equals deletion"])
+
+A law takes a `Case`, a loss with example inputs and options, and raises AssertionError if the loss breaks it. The
+inputs are made by the `example` of the loss's registry row, so a loss of your own needs a row with an example. Laws
+that need double precision switch it on for themselves.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from jaxlosses import registry
+from jaxlosses.testing.case import Case
+from jaxlosses.testing.laws import LAWS
+
+__all__ = ["LAWS", "Case", "check"]
+
+
+def check(
+    loss: str | Callable[..., Any] | registry.Loss,
+    *,
+    options: Mapping[str, Any] | None = None,
+    laws: Iterable[str] | None = None,
+) -> None:
+    """Try a loss against the laws.
+
+    Args:
+        loss: a registered name, a registered function, or a row.
+        options: keywords of the loss.
+        laws: names from `LAWS`; None for all.
+
+    Raises:
+        AssertionError: if the loss breaks a law; the message names the law and the loss.
+        ValueError: if the loss is not registered.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> @jl.register("sloppy_error", example=jl.get("squared_error").example)
+        ... def sloppy_error(predictions, targets, *, where=None, sample_weights=None, reduction="none"):
+        ...     return (predictions - targets) ** 2
+        >>> check("sloppy_error", laws=["all masked is zero"])  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        AssertionError: sloppy_error breaks the law 'all masked is zero': ...
+        >>> jl.unregister("sloppy_error")
+    """
+    row = (
+        registry.get(loss)
+        if isinstance(loss, str)
+        else loss
+        if isinstance(loss, registry.Loss)
+        else registry.find(loss)
+    )
+    if row is None:
+        raise ValueError(f"{loss!r} is not registered; see jaxlosses.register")
+    case = Case(row, options or {})
+    for name in LAWS if laws is None else laws:
+        try:
+            LAWS[name](case)
+        except Exception as error:
+            raise AssertionError(f"{row.name} breaks the law {name!r}: {error}") from error

@@ -1,0 +1,101 @@
+"""A loss with options and example inputs, and what the laws do to the inputs."""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxlosses import registry
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Case:
+    """A loss with options, and the inputs it is tried on.
+
+    Args:
+        row: the registry row of the loss.
+        options: keywords of the loss.
+        seed: of the example inputs.
+    """
+
+    row: registry.Loss
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    seed: int = 0
+
+    def inputs(self, seed: int | None = None) -> tuple[Array, ...]:
+        """Example inputs; every seed makes others of the same shapes."""
+        if self.row.example is None:
+            raise AssertionError(f"{self.row.name}: its registry row has no example to try it on")
+        return tuple(self.row.example(jax.random.key(self.seed if seed is None else seed)))
+
+    @property
+    def maskable(self) -> tuple[int, ...]:
+        """The shape of the largest `where`."""
+        first = self.inputs()[0]
+        return first.shape[: first.ndim - self.row.mask_lacks]
+
+    def loss(self, *inputs: Any, **keywords: Any) -> Any:
+        """The loss with the case's options."""
+        return self.row.function(*inputs, **{**self.options, **keywords})
+
+    @functools.cached_property
+    def values(self) -> Callable[..., Array]:
+        """The unreduced values, compiled."""
+        return jax.jit(self.loss)
+
+    @functools.cached_property
+    def mean(self) -> Callable[..., tuple[Array, list[Array]]]:
+        """The mean and its gradient with respect to every input of floats, compiled."""
+
+        def value_and_grads(*inputs: Array, **keywords: Any) -> tuple[Array, list[Array]]:
+            floats, rebuild = split(inputs)
+            return jax.value_and_grad(lambda xs: self.loss(*rebuild(xs), **keywords, reduction="mean"))(floats)
+
+        return jax.jit(value_and_grads)
+
+
+def flat(case: Case) -> tuple[Callable[[Array], Array], Array]:
+    """The values as a function of one vector of doubles: all inputs of floats, one after the other."""
+    floats, rebuild = split(case.inputs())
+    ends = list(itertools.accumulate(x.size for x in floats))[:-1]
+
+    def values(vector: Array) -> Array:
+        pieces = jnp.split(vector, ends)
+        inputs = rebuild([piece.reshape(x.shape) for piece, x in zip(pieces, floats, strict=True)])
+        return case.loss(*inputs, **dict(case.row.exact_gradient))
+
+    return values, jnp.concatenate([x.ravel() for x in floats]).astype(jnp.float64)
+
+
+def numeric_options(case: Case) -> dict[str, float]:
+    """The options that may be traced: those given as floats, or with a float as default."""
+    defaults = {name: parameter.default for name, parameter in registry.parameters_of(case.row.function).items()}
+    options = {**{name: defaults[name] for name in case.row.options}, **case.options}
+    return {name: value for name, value in options.items() if isinstance(value, float)}
+
+
+def is_float(x: Array) -> bool:
+    """Whether an input can be differentiated by."""
+    return bool(jnp.issubdtype(x.dtype, jnp.floating))
+
+
+def split(inputs: tuple[Array, ...]) -> tuple[list[Array], Callable[[list[Array]], tuple[Array, ...]]]:
+    """The inputs of floats, and how to put them back among the others."""
+
+    def rebuild(floats: list[Array]) -> tuple[Array, ...]:
+        following = iter(floats)
+        return tuple(next(following) if is_float(x) else x for x in inputs)
+
+    return [x for x in inputs if is_float(x)], rebuild
+
+
+def spoil(x: Array, where: np.ndarray, bad: float) -> Array:
+    """`x` with `bad` outside `where`; integers become a number that is no class."""
+    outside = ~where.reshape(where.shape + (1,) * (x.ndim - where.ndim))
+    return jnp.where(outside, bad if is_float(x) else -77, x)

@@ -35,6 +35,10 @@ class Kept(NamedTuple):
     weights: Float[Array, "..."] | None
     shape: tuple[int, ...] | None = None  # that the values must have
 
+    def only(self, mask: Bool[Array, "..."]) -> "Kept":
+        """What is kept of this where `mask` is True."""
+        return self._replace(mask=mask if self.mask is None else self.mask & mask)
+
 
 class AlignmentError(ValueError):
     """A mask or weight whose shape is not the start of the shape it belongs to."""

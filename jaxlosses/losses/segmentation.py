@@ -270,8 +270,7 @@ def _pixels(
         form = "(batch, *space)" if class_axis is None else "(batch, *space, classes), or class_axis=None"
         raise ValueError(f"{loss}: probabilities {p.shape} must be {form}")
     if activation == "softmax" and class_axis is not None:  # a pixel whose classes are all taken out is gone
-        some = jnp.max(p, class_axis) != -jnp.inf
-        kept = kept._replace(mask=some if kept.mask is None else kept.mask & some)
+        kept = kept.only(jnp.max(p, class_axis) != -jnp.inf)
     # Activated zeros and one-hot zeros are not 0: a masked pixel has neither prediction nor truth.
     p = checks.masked(_activate(loss, p, activation, class_axis), kept.mask, class_axis)
     g = checks.masked(g, kept.mask, class_axis)
@@ -286,15 +285,14 @@ def _pixels(
 
 def _by_image(kept: checks.Kept, weigh_pixels: bool) -> tuple[Array | None, checks.Kept]:
     """Split what is kept into weights of pixels, and the mask and weights of images; one without pixels is masked."""
-    mask, weights, kept = kept.mask, kept.weights, kept._replace(shape=None)
+    weights = kept.weights
     if weights is not None and weigh_pixels:
-        some = weights > 0
-        mask = some if mask is None else mask & some
-    if mask is not None:
-        mask = jnp.any(mask, axis=tuple(range(1, mask.ndim)))
+        kept = kept.only(weights > 0)
+    mask = None if kept.mask is None else jnp.any(kept.mask, axis=tuple(range(1, kept.mask.ndim)))
+    kept = kept._replace(mask=mask, weights=None, shape=None)
     if weights is None or weigh_pixels:
-        return weights, kept._replace(mask=mask, weights=None)
-    return None, kept._replace(mask=mask, weights=weights.reshape(-1))
+        return weights, kept
+    return None, kept._replace(weights=weights.reshape(-1))
 
 
 def _activate(loss: str, x: Float[Array, "*s"], activation: str | None, class_axis: int | None) -> Float[Array, "*s"]:

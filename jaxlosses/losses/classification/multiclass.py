@@ -283,5 +283,4 @@ def _per_class(loss: str, name: str, values: ArrayLike, like: Array, axis: int) 
 
 def _with_classes(kept: checks.Kept, logits: Float[Array, "..."], axis: int) -> checks.Kept:
     """A row whose classes are all taken out counts as masked."""
-    some = jnp.max(logits, axis) != -jnp.inf
-    return kept._replace(mask=some if kept.mask is None else kept.mask & some)
+    return kept.only(jnp.max(logits, axis) != -jnp.inf)

@@ -56,17 +56,22 @@ def test_optax(name):
     np.testing.assert_allclose(*gradients, rtol=1e-5, atol=1e-6)
 
 
-def test_dice_of_optax_has_half_the_smoothing():
-    p, g = P[:, :, None], ONE_HOT[:, :, None]
+@pytest.mark.parametrize("weights", [(0.5, 0.5), (0.3, 0.7)])
+def test_optax_dice(weights):
+    """Its `smooth` sits in the Tversky form, so Dice here has twice of it."""
+    fp, fn = weights
+    logits = RNG.normal(size=(2, 5, 5, 3)).astype(np.float32)
+    truth = np.eye(3, dtype=np.float32)[RNG.integers(0, 3, (2, 5, 5))]
+    forms = [lambda z: optax.losses.dice_loss(z, truth, smooth=0.7, alpha=fp, beta=fn)]
+    forms.append(lambda z: jl.tversky_loss(z, truth, smooth=0.7, fp_weight=fp, fn_weight=fn, activation="softmax"))
+    if fp == fn:
+        forms.append(lambda z: jl.dice_loss(z, truth, smooth=1.4, activation="softmax"))
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        theirs = [
-            optax.losses.dice_loss(x[None], t[None], smooth=0.7, apply_softmax=False, ignore_background=False)
-            for x, t in zip(P, BITS, strict=True)
-        ]
-    del theirs, p, g  # optax refuses probabilities that do not sum to 1 per pixel; see the formula below
-    tp, fp, fn = (P * BITS).sum(1), (P * (1 - BITS)).sum(1), ((1 - P) * BITS).sum(1)
-    expected = 1 - (tp + 0.7) / (tp + 0.5 * fp + 0.5 * fn + 0.7)
-    np.testing.assert_allclose(jl.dice_loss(P, BITS, class_axis=None, smooth=1.4), expected, rtol=1e-5)
+        expected, *values = (form(logits) for form in forms)
+        slope, *gradients = (jax.grad(lambda z, f=form: jnp.sum(f(z)))(jnp.asarray(logits)) for form in forms)
+    for value, gradient in zip(values, gradients, strict=True):
+        np.testing.assert_allclose(value, expected, rtol=1e-5)
+        np.testing.assert_allclose(gradient, slope, rtol=1e-4, atol=1e-7)
 
 
 def test_scipy_and_sklearn():

@@ -10,7 +10,8 @@ import jax
 from tabulate import tabulate
 
 from bench.measure import Result, compare
-from bench.rows import Row, rows
+from bench.row import Row
+from bench.rows import rows
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 

@@ -1,6 +1,7 @@
-"""Strict arithmetic for the whole suite: arrays of unequal rank or dtype never meet by accident."""
+"""Strict arithmetic for the whole suite: arrays of unequal rank or dtype never meet by accident. Eight CPU devices."""
 
 import jax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_num_cpu_devices", 8)  # for what must be the same on one device and on many

@@ -14,8 +14,24 @@ from jaxlosses.losses.classification import (
     softmax_focal_loss,
 )
 from jaxlosses.losses.divergences import cross_entropy, entropy, kl_divergence
-from jaxlosses.losses.boxes import ciou_loss, diou_loss, giou_loss, iou_loss
-from jaxlosses.losses.box_similarities import box_ciou, box_diou, box_giou, box_iou
+from jaxlosses.losses.boxes import (
+    box_cdiou,
+    box_ciou,
+    box_convert,
+    box_diou,
+    box_eiou,
+    box_giou,
+    box_iou,
+    box_sanitize,
+    cdiou_loss,
+    ciou_loss,
+    diou_loss,
+    eiou_loss,
+    focal_eiou_loss,
+    focal_l1_loss,
+    giou_loss,
+    iou_loss,
+)
 from jaxlosses.losses.segmentation import dice_loss, jaccard_loss, tversky_loss
 from jaxlosses.types import Parts
 from jaxlosses.registry import get, names, register, unregister
@@ -29,17 +45,25 @@ __all__ = [
     "Term",
     "absolute_error",
     "binary_cross_entropy",
+    "box_cdiou",
     "box_ciou",
+    "box_convert",
     "box_diou",
+    "box_eiou",
     "box_giou",
     "box_iou",
+    "box_sanitize",
+    "cdiou_loss",
     "checked",
     "ciou_loss",
     "combine",
     "cross_entropy",
     "dice_loss",
     "diou_loss",
+    "eiou_loss",
     "entropy",
+    "focal_eiou_loss",
+    "focal_l1_loss",
     "get",
     "giou_loss",
     "huber_loss",

@@ -46,6 +46,11 @@ def _reciprocal_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Arra
     return r, -(r * tangents[0]) * r
 
 
+def safe_sqrt(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """The root of `x`, with zero gradient at 0; negative numbers give NaN."""
+    return jnp.where(x == 0, 0, jnp.sqrt(jnp.where(x == 0, 1, x)))
+
+
 def safe_log(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
     """`log x`, and -inf with zero gradient at 0; negative numbers give NaN."""
     return jnp.where(x == 0, -jnp.inf, jnp.log(jnp.where(x == 0, 1, x)))

@@ -166,8 +166,8 @@ def names(family: str | None = None) -> tuple[str, ...]:
 
     Example:
         >>> import jaxlosses as jl
-        >>> jl.names("boxes")
-        ('iou_loss', 'giou_loss', 'diou_loss', 'ciou_loss')
+        >>> jl.names("regression")
+        ('absolute_error', 'squared_error', 'smooth_l1_loss', 'huber_loss')
     """
     families = dict.fromkeys(row.family for row in _rows.values())
     if family is not None and family not in families:

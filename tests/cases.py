@@ -25,6 +25,10 @@ OPTIONS: dict[str, list[dict]] = {
     "giou_loss": [{}],
     "diou_loss": [{}],
     "ciou_loss": [{}, {"iou_threshold": 0.5}],
+    "eiou_loss": [{}],
+    "focal_l1_loss": [{}],
+    "focal_eiou_loss": [{"normalize": "weight_sum"}, {"form": "focal_l1"}],
+    "cdiou_loss": [{}, {"base": "giou", "weight": 0.5}],
     "dice_loss": [
         {},
         {"squared": True, "smooth": 0.0},

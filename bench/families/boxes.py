@@ -15,6 +15,10 @@ def rows(n: int) -> list[Row]:
         against("jnp", "giou_loss", giou_loss, boxes, targets),
         against("jnp", "diou_loss", diou_loss, boxes, targets),
         against("jnp", "ciou_loss", ciou_loss, boxes, targets),
+        against("jnp", "eiou_loss", eiou_loss, boxes, targets),
+        against("jnp", "focal_eiou_loss", focal_eiou_loss, boxes, targets),
+        against("jnp", "cdiou_loss", cdiou_loss, boxes, targets),
+        against("jnp", "focal_l1_loss", focal_l1_loss, boxes, targets),
     ]
 
 
@@ -52,3 +56,25 @@ def ciou_loss(a: Any, b: Any) -> Any:
     iou, *_, size_a, size_b = parts(a, b)
     v = 4 / jnp.pi**2 * (jnp.arctan2(size_b[:, 0], size_b[:, 1]) - jnp.arctan2(size_a[:, 0], size_a[:, 1])) ** 2
     return diou_loss(a, b) + jax.lax.stop_gradient(v / (1 - iou + v)) * v
+
+
+def eiou_loss(a: Any, b: Any) -> Any:
+    *_, hull, size_a, size_b = parts(a, b)
+    return diou_loss(a, b) + jnp.sum(((size_a - size_b) / hull) ** 2, 1)
+
+
+def focal_eiou_loss(a: Any, b: Any) -> Any:
+    return jax.lax.stop_gradient(jnp.sqrt(iou(a, b))) * eiou_loss(a, b)
+
+
+def cdiou_loss(a: Any, b: Any) -> Any:
+    hull = parts(a, b)[2]
+    squares = (a - b) ** 2
+    distances = [jnp.sqrt(squares[:, x] + squares[:, y]) for x in (0, 2) for y in (1, 3)]
+    return 1 - iou(a, b) + sum(distances) / 4 / jnp.sqrt(jnp.sum(hull**2, 1))
+
+
+def focal_l1_loss(a: Any, b: Any) -> Any:
+    x, alpha, log_beta = jnp.abs(a - b), jnp.e * 0.8, jnp.log(0.8)
+    curved = -alpha * x**2 * (2 * (log_beta + jnp.log(x)) - 1) / 4
+    return jnp.where(x > 1, -alpha * log_beta * x + alpha * (2 * log_beta + 1) / 4, curved)

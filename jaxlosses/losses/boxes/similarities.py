@@ -1,17 +1,16 @@
 """The similarities behind the box losses, between boxes in pairs or between all boxes and all targets.
 
-`1 - box_giou(predicted, true, pairwise=True)` is a cost matrix for matching. The formulas stand in
-`jaxlosses.losses.boxes`.
+`1 - box_giou(predicted, true, pairwise=True)` is a cost matrix for matching. The formulas stand in `formulas`.
 """
 
 from jax import Array
 from jaxtyping import Float
 
 from jaxlosses import checks
-from jaxlosses.losses import boxes as boxes_
-from jaxlosses.types import ArrayLike
+from jaxlosses.losses.boxes import formulas
+from jaxlosses.types import ArrayLike, Number
 
-__all__ = ["box_ciou", "box_diou", "box_giou", "box_iou"]
+__all__ = ["box_cdiou", "box_ciou", "box_diou", "box_eiou", "box_giou", "box_iou"]
 
 
 def box_iou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
@@ -38,7 +37,7 @@ def box_iou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> 
     Reference:
         Jaccard, Étude comparative de la distribution florale, 1901.
     """
-    return boxes_.iou(*_enter("box_iou", boxes, targets, pairwise))
+    return formulas.iou(*_enter("box_iou", boxes, targets, pairwise))
 
 
 def box_giou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
@@ -65,7 +64,7 @@ def box_giou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) ->
     Reference:
         Rezatofighi et al., Generalized Intersection over Union, 2019, arXiv:1902.09630.
     """
-    return boxes_.giou(*_enter("box_giou", boxes, targets, pairwise))
+    return formulas.giou(*_enter("box_giou", boxes, targets, pairwise))
 
 
 def box_diou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
@@ -92,7 +91,7 @@ def box_diou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) ->
     Reference:
         Zheng et al., Distance-IoU Loss, 2020, arXiv:1911.08287.
     """
-    return boxes_.diou(*_enter("box_diou", boxes, targets, pairwise))
+    return formulas.diou(*_enter("box_diou", boxes, targets, pairwise))
 
 
 def box_ciou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
@@ -119,15 +118,73 @@ def box_ciou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) ->
     Reference:
         Zheng et al., Distance-IoU Loss, 2020, arXiv:1911.08287.
     """
-    return boxes_.ciou(*_enter("box_ciou", boxes, targets, pairwise))
+    return formulas.ciou(*_enter("box_ciou", boxes, targets, pairwise))
 
 
-def _enter(name: str, boxes: ArrayLike, targets: ArrayLike, pairwise: bool) -> tuple[boxes_.Box, boxes_.Box]:
+def box_eiou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
+    """Efficient IoU: DIoU less the squared differences of the sides in units of the enclosing box.
+
+        EIoU = IoU - ρ²/c² - (w - w')²/cw² - (h - h')²/ch²
+
+    Args:
+        boxes: `(..., 4)` as x1, y1, x2, y2 in any unit.
+        targets: `(..., 4)`, the same shape; or `(..., M, 4)` against `(..., N, 4)` if `pairwise`.
+        pairwise: compare every box with every target.
+
+    Returns:
+        `(...)` in (-2.25, 1], or `(..., N, M)` if `pairwise`.
+
+    Raises:
+        ValueError: if the shapes do not fit, or the last axis is not 4.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.box_eiou([0.0, 0.0, 4.0, 4.0], [1.0, 1.0, 6.0, 5.0])
+        Array(0.2523, dtype=float32)
+
+    Reference:
+        Zhang et al., Focal and Efficient IOU Loss, 2021, arXiv:2101.08158.
+    """
+    return formulas.eiou(*_enter("box_eiou", boxes, targets, pairwise))
+
+
+def box_cdiou(
+    boxes: ArrayLike, targets: ArrayLike, *, weight: Number = 0.001, pairwise: bool = False
+) -> Float[Array, "..."]:
+    """Control-distance IoU, a measure for evaluation: IoU, and a little more for corners that are close.
+
+        CDIoU = IoU + λ(1 - d),   d = Σ |corner - corner'| / 4c
+
+    Args:
+        boxes: `(..., 4)` as x1, y1, x2, y2 in any unit.
+        targets: `(..., 4)`, the same shape; or `(..., M, 4)` against `(..., N, 4)` if `pairwise`.
+        weight: λ >= 0; the paper's best is the default.
+        pairwise: compare every box with every target.
+
+    Returns:
+        `(...)` in [0, 1 + λ], or `(..., N, M)` if `pairwise`.
+
+    Raises:
+        ValueError: if the shapes do not fit, or the last axis is not 4.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.box_cdiou([0.0, 0.0, 4.0, 4.0], [1.0, 1.0, 6.0, 5.0])
+        Array(0.3341, dtype=float32)
+
+    Reference:
+        Chen and Miao, Control Distance IoU and Control Distance IoU Loss Function, 2021, arXiv:2103.11696.
+    """
+    a, b = _enter("box_cdiou", boxes, targets, pairwise)
+    return formulas.iou(a, b) + weight * (1 - formulas.corner_distance(a, b))
+
+
+def _enter(name: str, boxes: ArrayLike, targets: ArrayLike, pairwise: bool) -> tuple[formulas.Box, formulas.Box]:
     """Aligned boxes as they are; for all pairs the boxes as rows and the targets as columns."""
     if not pairwise:
-        return boxes_.door(name, boxes, targets, None, None)[:2]
+        return formulas.door(name, boxes, targets, None, None)[:2]
     a, b = checks.to_floats(name, boxes=boxes, targets=targets)
     if a.shape[:-2] != b.shape[:-2] or min(a.ndim, b.ndim) < 2 or a.shape[-1] != 4 or b.shape[-1] != 4:
         raise ValueError(f"{name}: boxes {a.shape} and targets {b.shape} must be (..., N, 4) and (..., M, 4)")
     rows, columns = a[..., :, None, :], b[..., None, :, :]
-    return boxes_.take_apart(name, "boxes", rows), boxes_.take_apart(name, "targets", columns)
+    return formulas.take_apart(name, "boxes", rows), formulas.take_apart(name, "targets", columns)

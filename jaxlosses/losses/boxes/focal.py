@@ -1,0 +1,161 @@
+"""Focal losses for boxes: the attention goes to good boxes, the opposite of focal losses for classes.
+
+    FocalL1         L(x) = -α x² (2 log βx - 1)/4            up to |x| = 1, a straight line from there on
+    Focal-EIoU      l = W · EIoU loss,   W = IoU^γ           small overlap, small weight
+    Focal-EIoU*     l = FocalL1(EIoU loss)                   the paper's second form, and by its account the weaker
+
+W is a constant for the gradient. Otherwise W · EIoU loss would have a second minimum where the boxes do not overlap at
+all, and its gradient would push them apart.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from jaxlosses import checks
+from jaxlosses._numerics import absolute
+from jaxlosses.losses.boxes.formulas import door, eiou, iou
+from jaxlosses.losses.boxes.overlap import register_box_loss
+from jaxlosses.reduction import reduce
+from jaxlosses.registry import register
+from jaxlosses.types import ArrayLike, Number, Reduced
+
+__all__ = ["focal_eiou_loss", "focal_l1_loss"]
+
+
+@register(
+    "focal_l1_loss",
+    family="boxes",
+    aliases=("focal_l1",),
+    domain=("any", "any"),
+    minimum=0.0,
+    citation="arXiv:2101.08158",
+    nll=(1.0, 1.0),
+    example=lambda key: tuple(jax.random.normal(key, (2, 5, 3))),
+)
+def focal_l1_loss(
+    predictions: ArrayLike,
+    targets: ArrayLike,
+    *,
+    beta: Number = 0.8,
+    where: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    reduction: str = "none",
+) -> Reduced:
+    """A distance whose gradient grows up to an error of 1/eβ, and is the same for all errors above 1.
+
+        l = -α x² (2 log βx - 1)/4   for x <= 1,   -α log(β) x + α (2 log β + 1)/4   above;   x = |p - t|, α = eβ
+
+    For boxes, sum it over the offsets of x, y, w and h.
+
+    Args:
+        predictions: `(...)`, any numbers.
+        targets: `(...)`, the same shape.
+        beta: β in [1/e, 1]: the smaller, the steeper for outliers. α = eβ makes the largest gradient 1.
+        where: bool, a start of the shape; True counts. See `jaxlosses.reduction`, also for the next two.
+        sample_weights: numbers >= 0, a start of the shape.
+        reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
+
+    Returns:
+        `(...)`, at least 0, and at most e/4 for β = 1; or what `reduction` makes of it.
+
+    Raises:
+        ValueError: if the shapes differ; nothing is broadcast.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.focal_l1_loss([0.2, 0.5, 1.0, 2.0], [0.0, 0.0, 0.0, 0.0]).round(4)
+        Array([0.1014, 0.385 , 0.7863, 1.2715], dtype=float32)
+
+    Reference:
+        Zhang et al., Focal and Efficient IOU Loss, 2021, arXiv:2101.08158.
+    """
+    p, t, kept = checks.same_shape("focal_l1_loss", where, sample_weights, predictions=predictions, targets=targets)
+    return reduce(_focal_l1("focal_l1_loss", absolute(p - t), beta), kept, reduction)
+
+
+@register_box_loss(
+    "focal_eiou_loss",
+    aliases=("focal_eiou",),
+    citation="arXiv:2101.08158",
+    exact_gradient=(("detach_weight", False),),
+)
+def focal_eiou_loss(
+    boxes: ArrayLike,
+    targets: ArrayLike,
+    *,
+    gamma: Number = 0.5,
+    form: str = "weighted",
+    beta: Number = 0.8,
+    normalize: str = "count",
+    detach_weight: bool = True,
+    where: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    reduction: str = "none",
+) -> Reduced:
+    """The EIoU loss with the attention on boxes that overlap well.
+
+        l = IoU^γ (1 - EIoU)   ("weighted")   or   l = FocalL1(1 - EIoU)   ("focal_l1")
+
+    "Focal" turns *down* poor boxes here, which a focal loss for classes turns up. Boxes that do not overlap count for
+    nothing in the first form: pair it with another loss early in training.
+
+    Args:
+        boxes: `(..., 4)` as x1, y1, x2, y2 in any unit.
+        targets: `(..., 4)`, the same shape and unit.
+        gamma: γ >= 0, the focus of the first form; at 0 it is the EIoU loss.
+        form: `"weighted"` or `"focal_l1"`.
+        beta: β in [1/e, 1] of the second form, see `focal_l1_loss`.
+        normalize: what a box counts for in a mean: `"count"` for 1, `"weight_sum"` for its IoU^γ.
+        detach_weight: stop the gradient through IoU^γ; without, disjoint boxes are pushed apart.
+        where: bool, a start of the shape without the last axis; True counts. See `jaxlosses.reduction`.
+        sample_weights: numbers >= 0, aligned like `where`.
+        reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
+
+    Returns:
+        `(...)`, at least 0, and 0 with zero gradient at IoU = 0 in the first form; or what `reduction` makes of it.
+
+    Raises:
+        ValueError: if the shapes differ, the last axis is not 4, or `form` or `normalize` is another.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.focal_eiou_loss([0.0, 0.0, 4.0, 4.0], [1.0, 1.0, 6.0, 5.0])
+        Array(0.4317, dtype=float32)
+
+    Reference:
+        Zhang et al., Focal and Efficient IOU Loss, 2021, arXiv:2101.08158.
+    """
+    if form not in ("weighted", "focal_l1"):
+        raise ValueError(f"focal_eiou_loss: form must be 'weighted' or 'focal_l1', got {form!r}")
+    if normalize not in ("count", "weight_sum") or (form, normalize) == ("focal_l1", "weight_sum"):
+        raise ValueError(
+            f"focal_eiou_loss: normalize must be 'count', or 'weight_sum' with form='weighted', got {normalize!r} "
+            f"with {form!r}"
+        )
+    a, b, kept = door("focal_eiou_loss", boxes, targets, where, sample_weights)
+    cost = 1 - eiou(a, b)
+    if form == "focal_l1":
+        return reduce(_focal_l1("focal_eiou_loss", cost, beta), kept, reduction)
+    weight = _power(iou(a, b), gamma)
+    if detach_weight:
+        weight = jax.lax.stop_gradient(weight)
+    return reduce(weight * cost, kept, reduction, counts=weight if normalize == "weight_sum" else None)
+
+
+def _focal_l1(loss: str, x: Float[Array, "*s"], beta: Number) -> Float[Array, "*s"]:
+    beta = jnp.asarray(beta, x.dtype)
+    checks.expect(loss, "beta", lambda: (beta >= jnp.exp(-1.0) - 1e-6) & (beta <= 1), "lie in [1/e, 1]")
+    alpha, log_beta = jnp.e * beta, jnp.log(beta)
+    none, far = x == 0, x > 1  # x² log x -> 0, whose autodiff at 0 is NaN
+    near = jnp.where(none | far, 1, x)
+    curved = -alpha * near**2 * (2 * (log_beta + jnp.log(near)) - 1) / 4
+    straight = -alpha * log_beta * x + alpha * (2 * log_beta + 1) / 4
+    return jnp.where(none, 0, jnp.where(far, straight, curved))
+
+
+def _power(x: Float[Array, "*s"], gamma: Number) -> Float[Array, "*s"]:
+    """`x ** gamma` with zero gradient at 0, and 1 there for an exponent of 0."""
+    none = x <= 0
+    return jnp.where(none, jnp.where(jnp.asarray(gamma) == 0, 1.0, 0.0), jnp.where(none, 1, x) ** gamma)

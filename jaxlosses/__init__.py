@@ -13,7 +13,7 @@ from jaxlosses.losses.classification import (
     softmax_cross_entropy,
     softmax_focal_loss,
 )
-from jaxlosses.losses.divergences import cross_entropy, entropy, kl_divergence
+from jaxlosses.losses.divergences import cross_entropy, entropy, js_divergence, kl_divergence
 from jaxlosses.losses.boxes import (
     box_cdiou,
     box_ciou,
@@ -69,6 +69,7 @@ __all__ = [
     "huber_loss",
     "iou_loss",
     "jaccard_loss",
+    "js_divergence",
     "kl_divergence",
     "names",
     "nll_loss",

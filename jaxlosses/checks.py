@@ -39,6 +39,10 @@ class Kept(NamedTuple):
         """What is kept of this where `mask` is True."""
         return self._replace(mask=mask if self.mask is None else self.mask & mask)
 
+    def with_classes(self, logits: Float[Array, "..."], axis: int) -> "Kept":
+        """What is kept of this where there is a class: a row of -inf alone counts as masked."""
+        return self.only(jnp.max(logits, axis) != -jnp.inf)
+
 
 class AlignmentError(ValueError):
     """A mask or weight whose shape is not the start of the shape it belongs to."""

@@ -5,3 +5,5 @@ import jax
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_num_cpu_devices", 8)  # for what must be the same on one device and on many
+
+collect_ignore_glob = ["golden/[a-z]*.py"]  # scripts that call other libraries, run by hand

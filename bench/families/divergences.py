@@ -1,5 +1,7 @@
 """Rivals of the divergences."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -14,4 +16,10 @@ def rows(n: int) -> list[Row]:
         against("jnp", "entropy", lambda p: -jnp.sum(p * jnp.log(p), -1), p),
         against("jnp", "cross_entropy", lambda q, p: -jnp.sum(p * jnp.log(q), -1), jnp.exp(log_q), p),
         against("optax", "kl_divergence", optax.kl_divergence, log_q, p),
+        against("jnp", "js_divergence", js_divergence, jnp.exp(log_q), p),
     ]
+
+
+def js_divergence(p: Any, q: Any) -> Any:
+    m = (p + q) / 2
+    return jnp.sum(p * jnp.log(p / m) + q * jnp.log(q / m), -1) / 2

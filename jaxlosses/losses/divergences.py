@@ -2,12 +2,16 @@
 
 With predictions q and truth p, both along one axis:
 
-    entropy         H(p)    = -Σ p log p
-    cross_entropy   H(p, q) = -Σ p log q = H(p) + KL(p‖q)
-    kl_divergence   KL(p‖q) =  Σ p (log p - log q)
+    entropy         H(p)     = -Σ p log p
+    cross_entropy   H(p, q)  = -Σ p log q = H(p) + KL(p‖q)
+    kl_divergence   KL(p‖q)  =  Σ p (log p - log q)
+    js_divergence   JS(p, q) = (KL(p‖m) + KL(q‖m))/2,  m = (p + q)/2
 
 `p = 0` contributes 0, also where `q = 0`; `p > 0` at `q = 0` gives +inf. Nothing is renormalised: code lengths that sum
 to less than 1 are as welcome as distributions. For p one-hot, KL and cross-entropy are the same number.
+
+A distribution may be given as probabilities, as their logarithms or as logits (`form`). Where a probability is 0, the
+derivative by it is infinite, and 0 is returned in its place; derivatives by logits are finite everywhere.
 """
 
 import functools
@@ -18,12 +22,12 @@ from jax import Array
 from jaxtyping import Float
 
 from jaxlosses import checks
-from jaxlosses._numerics import safe_log, times
+from jaxlosses._numerics import log_partition, log_softmax, safe_log, times
 from jaxlosses.reduction import reduce
 from jaxlosses.registry import register
 from jaxlosses.types import ArrayLike, Number, Reduced
 
-__all__ = ["cross_entropy", "entropy", "kl_divergence"]
+__all__ = ["cross_entropy", "entropy", "js_divergence", "kl_divergence"]
 
 
 def _example(key: Array) -> tuple[Array, Array]:
@@ -50,6 +54,7 @@ _register = functools.partial(
 def entropy(
     probabilities: ArrayLike,
     *,
+    form: str = "probabilities",
     base: Number | None = None,
     axis: int = -1,
     where: ArrayLike | None = None,
@@ -58,10 +63,11 @@ def entropy(
 ) -> Reduced:
     """The uncertainty of a distribution: between 0 (one-hot) and log C (uniform).
 
-        H(p) = -Σ p log p;  dH/dp = -(log p + 1), and 0 at p = 0
+        H(p) = -Σ p log p;  dH/dp = -(log p + 1), and 0 at p = 0;  dH/dz = -p (log p + H)
 
     Args:
-        probabilities: `(..., C)`, in [0, 1].
+        probabilities: `(..., C)`, in [0, 1]; or what `form` says.
+        form: what is given: `"probabilities"`, `"log"` (log p) or `"logits"` (p = softmax(z)).
         base: of the logarithm; None for nats, 2 for bits.
         axis: the axis of the distribution.
         where: bool, a start of the shape without `axis`; True counts. See `jaxlosses.reduction`, also for the next two.
@@ -72,7 +78,7 @@ def entropy(
         `(...)`, the shape without `axis`; or what `reduction` makes of it.
 
     Raises:
-        ValueError: if `axis` is not there.
+        ValueError: if `axis` is not there, or `form` is another.
 
     Example:
         >>> import jaxlosses as jl
@@ -82,9 +88,10 @@ def entropy(
     Reference:
         Shannon, A Mathematical Theory of Communication, 1948, doi:10.1002/j.1538-7305.1948.tb01338.x.
     """
-    p, kept = checks.same_shape("entropy", where, sample_weights, consumed=axis, probabilities=probabilities)
-    checks.probabilities("entropy", "probabilities", p)
-    return reduce(jnp.sum(-_p_log_p(p), axis) * _unit(base), kept, reduction)
+    _check_form("entropy", form)
+    x, kept = checks.same_shape("entropy", where, sample_weights, consumed=axis, probabilities=probabilities)
+    p, log_p, kept = _distribution(x, "probabilities", form, axis, kept)
+    return reduce(jnp.sum(-p * _surplus(p, log_p, jnp.zeros(())), axis) * _unit(base), kept, reduction)
 
 
 @_register("cross_entropy", domain=("probabilities", "probabilities"), example=_example)
@@ -143,6 +150,8 @@ def kl_divergence(
     log_predictions: ArrayLike,
     targets: ArrayLike,
     *,
+    form: str = "log_predictions",
+    base: Number | None = None,
     axis: int = -1,
     where: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
@@ -150,13 +159,16 @@ def kl_divergence(
 ) -> Reduced:
     """The code length wasted on `targets` by a code made for the prediction.
 
-        KL(p‖q) = Σ p (log p - log q),  log q = log_predictions, p = targets
+        KL(p‖q) = Σ p (log p - log q),  log q = log_predictions, p = targets;  d/dz = q - p for logits z of q
 
     The first argument is a *log*-probability, as in optax and torch. KL is 0 only at q = p, and not symmetric.
 
     Args:
-        log_predictions: `(..., C)`, log q <= 0; -inf is a probability of 0.
-        targets: `(..., C)`, p >= 0.
+        log_predictions: `(..., C)`, log q <= 0; -inf is a probability of 0; or what `form` says.
+        targets: `(..., C)`, p >= 0; or what `form` says.
+        form: what is given: `"log_predictions"` (log q and p), `"log"` (log q and log p), `"probabilities"` (q and p)
+            or `"logits"` (of both).
+        base: of the logarithm; None for nats, 2 for bits.
         axis: the axis of the distributions; it is summed (torch's `"mean"` divides by its length, which is not KL).
         where: bool, a start of the shape without `axis`; True counts. See `jaxlosses.reduction`, also for the next two.
         sample_weights: numbers >= 0, aligned like `where`.
@@ -167,40 +179,112 @@ def kl_divergence(
         Where p = 0 the value and both gradients are 0.
 
     Raises:
-        ValueError: if the shapes differ or `axis` is not there.
+        ValueError: if the shapes differ, `axis` is not there, or `form` is another.
 
     Example:
         >>> import jax.numpy as jnp, jaxlosses as jl
         >>> jl.kl_divergence(jnp.log(jnp.array([0.2, 0.5, 0.3])), [0.5, 0.3, 0.2])
         Array(0.2238, dtype=float32)
+        >>> jl.kl_divergence([0.2, 0.5, 0.3], [0.5, 0.3, 0.2], form="probabilities")
+        Array(0.2238, dtype=float32)
 
     Reference:
         Kullback and Leibler, On Information and Sufficiency, 1951, doi:10.1214/aoms/1177729694.
     """
-    log_q, p, kept = checks.same_shape(
-        "kl_divergence",
-        where,
-        sample_weights,
-        consumed=axis,
-        log_predictions=log_predictions,
-        targets=targets,
+    _check_form("kl_divergence", form, "log_predictions")
+    x, y, kept = checks.same_shape(
+        "kl_divergence", where, sample_weights, consumed=axis, log_predictions=log_predictions, targets=targets
     )
-    checks.expect(
-        "kl_divergence",
-        "log_predictions",
-        lambda: log_q <= 0,
-        "be <= 0, the logarithms of probabilities (log_softmax?)",
-    )
-    checks.probabilities("kl_divergence", "targets", p)
-    some = p > 0
-    surprise = jnp.where(some, jnp.log(jnp.where(some, p, 1)) - jnp.where(some, log_q, 0), 0)
-    return reduce(jnp.sum(p * surprise, axis), kept, reduction)
+    first, second = ("log", "probabilities") if form == "log_predictions" else (form, form)
+    _, log_q, kept = _distribution(x, "log_predictions", first, axis, kept)
+    p, log_p, kept = _distribution(y, "targets", second, axis, kept)
+    return reduce(jnp.sum(p * _surplus(p, log_p, log_q), axis) * _unit(base), kept, reduction)
 
 
-def _p_log_p(p: Float[Array, "*s"]) -> Float[Array, "*s"]:
-    # 0 log 0 = 0; the slope there is -inf, and 0 is returned in its place.
+@_register(
+    "js_divergence",
+    aliases=("js",),
+    domain=("probabilities", "probabilities"),
+    citation="doi:10.1109/18.61115",
+    example=_example,
+)
+def js_divergence(
+    p: ArrayLike,
+    q: ArrayLike,
+    *,
+    form: str = "probabilities",
+    base: Number | None = None,
+    axis: int = -1,
+    where: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    reduction: str = "none",
+) -> Reduced:
+    """What two distributions differ from their middle, on average: a symmetric KL that is never infinite.
+
+        JS(p, q) = (KL(p‖m) + KL(q‖m))/2,  m = (p + q)/2;   dJS/dp = log(p/m)/2, and 0 at p = 0
+
+    Its square root is a metric.
+
+    Args:
+        p: `(..., C)`, in [0, 1]; or what `form` says.
+        q: `(..., C)`, the same shape and form.
+        form: what is given: `"probabilities"`, `"log"` (log p and log q) or `"logits"` (of both).
+        base: of the logarithm; None for nats, 2 for bits.
+        axis: the axis of the distributions.
+        where: bool, a start of the shape without `axis`; True counts. See `jaxlosses.reduction`, also for the next two.
+        sample_weights: numbers >= 0, aligned like `where`.
+        reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
+
+    Returns:
+        `(...)`, the shape without `axis`, in [0, log 2] for normalised p and q; or what `reduction` makes of it.
+
+    Raises:
+        ValueError: if the shapes differ, `axis` is not there, or `form` is another.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.js_divergence([0.5, 0.3, 0.2], [0.2, 0.5, 0.3])
+        Array(0.0509, dtype=float32)
+
+    Reference:
+        Lin, Divergence Measures Based on the Shannon Entropy, 1991, doi:10.1109/18.61115.
+    """
+    _check_form("js_divergence", form)
+    x, y, kept = checks.same_shape("js_divergence", where, sample_weights, consumed=axis, p=p, q=q)
+    p_, log_p, kept = _distribution(x, "p", form, axis, kept)
+    q_, log_q, kept = _distribution(y, "q", form, axis, kept)
+    log_m = safe_log((p_ + q_) / 2)
+    halves = p_ * _surplus(p_, log_p, log_m) + q_ * _surplus(q_, log_q, log_m)
+    return reduce(jnp.sum(halves, axis) / 2 * _unit(base), kept, reduction)
+
+
+FORMS = ("probabilities", "log", "logits")
+
+
+def _check_form(loss: str, form: str, *more: str) -> None:
+    if form not in (*more, *FORMS):
+        raise ValueError(f"{loss}: form must be one of {', '.join(map(repr, (*more, *FORMS)))}, got {form!r}")
+
+
+def _distribution(
+    x: Float[Array, "*s"], argument: str, form: str, axis: int, kept: checks.Kept
+) -> tuple[Float[Array, "*s"], Float[Array, "*s"], checks.Kept]:
+    """The probabilities and their logarithms; a row of logits without any class counts as masked."""
+    if form == "probabilities":
+        checks.probabilities(kept.loss, argument, x)
+        p = jnp.where(x <= 0, 0, x)  # 0 log 0 = 0; the slope there is -inf, and 0 is returned in its place
+        return p, safe_log(p), kept
+    if form == "log":
+        checks.expect(kept.loss, argument, lambda: x <= 0, "be <= 0, the logarithms of probabilities (log_softmax?)")
+        return jnp.exp(x), x, kept
+    log_p = log_softmax(x, *log_partition(x, axis))
+    return jnp.exp(log_p), log_p, kept.with_classes(x, axis)
+
+
+def _surplus(p: Float[Array, "*s"], log_p: Float[Array, "*s"], log_q: Float[Array, "..."]) -> Float[Array, "*s"]:
+    """The difference log p - log q, and 0 where p is 0."""
     none = p <= 0  # and not p > 0, so that NaN stays NaN
-    return jnp.where(none, 0, p * jnp.log(jnp.where(none, 1, p)))
+    return jnp.where(none, 0, jnp.where(none, 0, log_p) - jnp.where(none, 0, log_q))
 
 
 def _unit(base: Number | None) -> Number:

@@ -111,7 +111,7 @@ def softmax_cross_entropy(
     if not (isinstance(label_smoothing, int | float) and label_smoothing == 0):
         evenly = _mean_over(logits > -jnp.inf, _surprise(*arrays), weights, axis)
         values = (1 - jnp.asarray(label_smoothing)) * values + label_smoothing * evenly
-    return reduce(values, _with_classes(kept, logits, axis), reduction, _counts(truth, weights))
+    return reduce(values, kept.with_classes(logits, axis), reduction, _counts(truth, weights))
 
 
 @_register("softmax_focal_loss", aliases=("softmax_focal",), citation="arXiv:1708.02002")
@@ -173,7 +173,7 @@ def softmax_focal_loss(
     alphas = None if alpha is None else _per_class(kept.loss, "alpha", alpha, logits, axis)
     top, log_total = log_partition(logits, axis)
     values = truth.expect(cost, logits, top, log_total, log_rest(logits, top, axis), weights=alphas)
-    return reduce(values, _with_classes(kept, logits, axis), reduction)
+    return reduce(values, kept.with_classes(logits, axis), reduction)
 
 
 @_register(
@@ -279,8 +279,3 @@ def _per_class(loss: str, name: str, values: ArrayLike, like: Array, axis: int) 
     shape: list[Any] = [1] * like.ndim
     shape[axis] = -1
     return array.reshape(shape)
-
-
-def _with_classes(kept: checks.Kept, logits: Float[Array, "..."], axis: int) -> checks.Kept:
-    """A row whose classes are all taken out counts as masked."""
-    return kept.only(jnp.max(logits, axis) != -jnp.inf)

@@ -1,0 +1,141 @@
+"""Divergences in all their forms: probabilities, logarithms, logits; JS between them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import scipy.spatial.distance
+import scipy.special
+from hypothesis import given
+
+import jaxlosses as jl
+from tests.test_properties import compiled, distributions, logits
+
+P, Q = np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.5, 0.3])
+INF = np.inf
+
+
+def test_js_of_the_specification():
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(jl.js_divergence(P, Q), 0.0508746125, rtol=1e-8)
+        np.testing.assert_allclose(jl.js_divergence(Q, P, base=2), 0.0508746125 / np.log(2), rtol=1e-8)
+        jeffreys = jl.kl_divergence(P, Q, form="probabilities") + jl.kl_divergence(Q, P, form="probabilities")
+        np.testing.assert_allclose(jeffreys, 0.4175988551, rtol=1e-8)
+
+
+def test_the_waste_of_a_code_in_bits():
+    lengths, weather = np.array([2.0, 2, 3, 3, 4, 4, 5, 5]), [0.01, 0.01, 0.04, 0.04, 0.1, 0.1, 0.35, 0.35]
+    np.testing.assert_allclose(
+        jl.kl_divergence(2.0**-lengths, weather, form="probabilities", base=2), 2.35102754106, rtol=1e-6
+    )
+
+
+@given(distributions, distributions)
+def test_js_family(p, q):
+    js = compiled("js_divergence")
+    value = js(p, q)
+    np.testing.assert_allclose(value, scipy.spatial.distance.jensenshannon(p, q, axis=1) ** 2, atol=2e-6)
+    np.testing.assert_allclose(js(q, p), value, atol=1e-7)
+    assert (value >= -1e-7).all()
+    assert (value <= np.log(2) + 1e-6).all()
+    np.testing.assert_allclose(js(p, p), 0, atol=1e-7)
+    middle = (p + q) / 2
+    entropy = compiled("entropy")
+    np.testing.assert_allclose(value, entropy(middle) - (entropy(p) + entropy(q)) / 2, atol=3e-6)
+
+
+@given(logits, logits)
+def test_the_forms_agree(a, b):
+    p, q = scipy.special.softmax(a, 1), scipy.special.softmax(b, 1)
+    log_p, log_q = scipy.special.log_softmax(a, 1), scipy.special.log_softmax(b, 1)
+    for loss in ("kl_divergence", "js_divergence"):
+        value = compiled(loss, form="logits")(a, b)
+        np.testing.assert_allclose(compiled(loss, form="log")(log_p, log_q), value, rtol=1e-4, atol=1e-4)
+    near = np.abs(a).max() < 10 and np.abs(b).max() < 10
+    if near:  # probabilities of exp(-100) have lost their digits
+        np.testing.assert_allclose(
+            compiled("kl_divergence", form="probabilities")(p, q),
+            scipy.special.rel_entr(q, p).sum(1),
+            rtol=1e-3,
+            atol=1e-4,
+        )
+        np.testing.assert_allclose(compiled("entropy", form="logits")(a), compiled("entropy")(p), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        compiled("entropy", form="log")(log_p), compiled("entropy", form="logits")(a), rtol=1e-4, atol=1e-4
+    )
+    assert (compiled("kl_divergence", form="logits")(a, b) >= -1e-4).all()
+
+
+def test_log_targets_as_in_optax():
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        expected = optax.losses.kl_divergence_with_log_targets(np.log(Q), np.log(P))
+    np.testing.assert_allclose(jl.kl_divergence(np.log(Q), np.log(P), form="log"), expected, rtol=1e-5)
+
+
+def test_the_gradients_of_the_formulas():
+    z, y = jnp.array([2.0, 1.0, 0.1]), jnp.array([0.3, -0.4, 1.2])
+    p, q = jax.nn.softmax(y), jax.nn.softmax(z)
+    np.testing.assert_allclose(jax.grad(lambda z: jl.kl_divergence(z, y, form="logits"))(z), q - p, atol=1e-6)
+    entropy = jl.entropy(q)
+    np.testing.assert_allclose(
+        jax.grad(lambda z: jl.entropy(z, form="logits"))(z), -q * (jnp.log(q) + entropy), atol=1e-6
+    )
+    np.testing.assert_allclose(jax.grad(jl.entropy)(q), -(jnp.log(q) + 1), rtol=1e-5)
+    np.testing.assert_allclose(jax.grad(jl.js_divergence)(p, q), jnp.log(2 * p / (p + q)) / 2, rtol=1e-4)
+
+
+def test_k3_a_log_target_of_minus_infinity():
+    value, gradients = jax.value_and_grad(lambda q, p: jl.kl_divergence(q, p, form="log"), argnums=(0, 1))(
+        jnp.log(jnp.array([0.25, 0.5, 0.25])), jnp.array([-INF, 0.0, -INF])
+    )
+    np.testing.assert_allclose(value, np.log(2), rtol=1e-6)
+    assert all(jnp.isfinite(g).all() for g in gradients)
+    assert (gradients[0] == jnp.array([0.0, -1.0, 0.0])).all()
+
+
+@pytest.mark.parametrize("form", ["probabilities", "log", "logits"])
+@pytest.mark.parametrize("loss", ["kl_divergence", "js_divergence"])
+def test_k1_k2_nothing_against_nothing(loss, form):
+    """A class that neither has: no cost, and a finite gradient, also a second one."""
+    pair = [jnp.array([0.0, 0.4, 0.6]), jnp.array([0.0, 0.5, 0.5])]
+    inputs = (
+        pair if form == "probabilities" else [jnp.where(x == 0, -INF, jnp.log(jnp.where(x == 0, 1, x))) for x in pair]
+    )
+    f = lambda *inputs: jl.get(loss)(*inputs, form=form)  # noqa: E731
+    short = f(*(x[1:] for x in inputs))
+    np.testing.assert_allclose(f(*inputs), short, rtol=1e-6, atol=1e-6)
+    assert all((g[0] == 0) & jnp.isfinite(g).all() for g in jax.grad(f, argnums=(0, 1))(*inputs))
+    assert jnp.isfinite(jax.hessian(f)(*inputs)).all()
+
+
+def test_js_of_distributions_that_share_nothing():
+    p, q = jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0])
+    np.testing.assert_allclose(jl.js_divergence(p, q, base=2), 1.0)
+    np.testing.assert_allclose(jax.grad(jl.js_divergence)(p, q), [np.log(2) / 2, 0], rtol=1e-6)
+
+
+def test_a_row_without_classes_counts_as_masked():
+    z = jnp.array([[1.0, 2.0], [-INF, -INF]])
+    for loss, inputs in (("entropy", (z,)), ("kl_divergence", (z, z)), ("js_divergence", (z, z[:, ::-1]))):
+        parts = jl.get(loss)(*inputs, form="logits", reduction="parts")
+        assert parts.count == 1
+        assert jnp.isfinite(
+            jax.grad(lambda *x, loss=loss: jl.get(loss)(*x, form="logits", reduction="mean"))(*inputs)
+        ).all()
+
+
+def test_k5_probabilities_in_the_place_of_their_logarithms_are_flagged():
+    with pytest.raises(Exception, match="kl_divergence: log_predictions must be <= 0"):
+        jl.checked(jl.kl_divergence)(P, P)
+    with pytest.raises(Exception, match=r"js_divergence: q must lie in \[0, 1\]"):
+        jl.checked(jl.js_divergence)(P, [2.0, 0.1, -0.3])
+
+
+def test_an_unknown_form():
+    with pytest.raises(
+        ValueError, match=r"^entropy: form must be one of 'probabilities', 'log', 'logits', got 'prob'$"
+    ):
+        jl.entropy(P, form="prob")
+    with pytest.raises(ValueError, match=r"must be one of 'log_predictions', 'probabilities', 'log', 'logits'"):
+        jl.kl_divergence(P, P, form="log_p")

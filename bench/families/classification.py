@@ -21,6 +21,7 @@ def rows(n: int) -> list[Row]:
         against("optax, dense", "softmax_cross_entropy", optax.softmax_cross_entropy, logits, p),
         against("jnp", "softmax_focal_loss", softmax_focal, logits, ids),
         against("jnp", "nll_loss", lambda z, i: -jnp.take_along_axis(z, i[:, None], 1)[:, 0], log_p, ids),
+        against("jnp", "log_loss", lambda p, i: -jnp.log(jnp.take_along_axis(p, i[:, None], 1)[:, 0]), p, ids),
         against("optax", "sigmoid_binary_cross_entropy", optax.sigmoid_binary_cross_entropy, x, bits),
         against("optax", "sigmoid_focal_loss", optax.sigmoid_focal_loss, x, bits),
         against("jnp", "binary_cross_entropy", binary_cross_entropy, jax.nn.sigmoid(x), bits),

@@ -5,6 +5,7 @@ Both halves of the cross-entropy are written as softplus, so that neither cancel
 """
 
 import functools
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from jaxtyping import Float
 
 from jaxlosses import checks
 from jaxlosses._numerics import times
+from jaxlosses.losses.classification.multiclass import normalized
 from jaxlosses.reduction import reduce
 from jaxlosses.registry import register
 from jaxlosses.types import ArrayLike, Number, Reduced
@@ -45,6 +47,7 @@ def sigmoid_binary_cross_entropy(
     labels: ArrayLike,
     *,
     pos_weight: ArrayLike | None = None,
+    alpha: ArrayLike | None = None,
     where: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
@@ -52,12 +55,15 @@ def sigmoid_binary_cross_entropy(
     """How surprised the sigmoid of a logit is by its label.
 
         l = -w₊ t log σ(x) - (1 - t) log(1 - σ(x));   dl/dx = σ(x) - t  (w₊ = 1)
+        with α:   l = -α w₊ t log σ(x) - (1 - α)(1 - t) log(1 - σ(x))
 
     Args:
         logits: `(...)`, any numbers, ±inf included.
         labels: `(...)`, t in [0, 1], the same shape.
         pos_weight: w₊ >= 0, a number, or an array of the logits' rank that broadcasts to them (one per label:
             `(1, L)`); None for 1.
+        alpha: α in [0, 1], what positives weigh against negatives, shaped like `pos_weight`; 1/2 halves the loss, None
+            leaves it. Holistically-nested edges: `1 - labels.mean((1, 2), keepdims=True)`, the share of negatives.
         where: bool, a start of the shape; True counts. See `jaxlosses.reduction`, also for the next two.
         sample_weights: numbers >= 0, a start of the shape.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
@@ -66,7 +72,7 @@ def sigmoid_binary_cross_entropy(
         `(...)`, at least 0, and log 2 at x = 0; or what `reduction` makes of it.
 
     Raises:
-        ValueError: if the shapes differ; nothing but `pos_weight` is broadcast.
+        ValueError: if the shapes differ; nothing but `pos_weight` and `alpha` is broadcast.
 
     Example:
         >>> import jaxlosses as jl
@@ -74,11 +80,17 @@ def sigmoid_binary_cross_entropy(
         Array([0.1269, 2.1269, 0.6931], dtype=float32)
 
     Reference:
-        Cox, The Regression Analysis of Binary Sequences, 1958, doi:10.1111/j.2517-6161.1958.tb00292.x.
+        Cox, The Regression Analysis of Binary Sequences, 1958, doi:10.1111/j.2517-6161.1958.tb00292.x. Balanced: Xie
+        and Tu, Holistically-Nested Edge Detection, 2015, arXiv:1504.06375.
     """
     x, t, kept = checks.same_shape("sigmoid_binary_cross_entropy", where, sample_weights, logits=logits, labels=labels)
     checks.probabilities("sigmoid_binary_cross_entropy", "labels", t)
-    return reduce(_surprise(x, t, _positive_weight(kept.loss, pos_weight, x)), kept, reduction)
+    positive, negative = _for_each(kept.loss, "pos_weight", pos_weight, x), 1.0
+    if alpha is not None:
+        share = _for_each(kept.loss, "alpha", alpha, x)
+        checks.probabilities(kept.loss, "alpha", jnp.asarray(share))
+        positive, negative = share * positive, 1 - share
+    return reduce(_surprise(x, t, positive, negative), kept, reduction)
 
 
 @_register("sigmoid_focal_loss", aliases=("sigmoid_focal",), citation="arXiv:1708.02002")
@@ -88,6 +100,7 @@ def sigmoid_focal_loss(
     *,
     gamma: Number = 2.0,
     alpha: Number | None = None,
+    normalizer: Number | str | None = None,
     where: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
@@ -102,16 +115,18 @@ def sigmoid_focal_loss(
         labels: `(...)`, t in [0, 1], the same shape.
         gamma: γ >= 0, the focus; at 0 it is the binary cross-entropy.
         alpha: the weight of positives, in [0, 1]; RetinaNet takes 0.25. None for no weights at all.
+        normalizer: what every value is divided by, or 1 if that is larger: a number, or `"positives"` for Σt over the
+            batch, which with `reduction="sum"` is RetinaNet's loss; None for 1.
         where: bool, a start of the shape; True counts. See `jaxlosses.reduction`, also for the next two.
         sample_weights: numbers >= 0, a start of the shape.
-        reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`. RetinaNet divides the `"sum"` by the number of positives.
+        reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
     Returns:
         `(...)`, at least 0; or what `reduction` makes of it. Value and derivatives are finite for
         all logits within ±1e30. Labels are data: at exactly 0 or 1 their own gradient leaves out the focus.
 
     Raises:
-        ValueError: if the shapes differ; nothing is broadcast.
+        ValueError: if the shapes differ (nothing is broadcast), or `normalizer` is another word.
 
     Example:
         >>> import jaxlosses as jl
@@ -128,7 +143,11 @@ def sigmoid_focal_loss(
     values = jnp.where(lost, jnp.inf, jnp.exp(gamma * _log_miss(x, t)) * jnp.where(lost, 0, cost))
     if alpha is not None:
         values = times(t * alpha + (1 - t) * (1 - alpha), values)
-    return reduce(values, kept, reduction)
+    if normalizer == "positives":
+        normalizer = cast(Array, reduce(t, kept, "sum"))
+    if isinstance(normalizer, str):
+        raise ValueError(f"sigmoid_focal_loss: normalizer must be a number or 'positives', got {normalizer!r}")
+    return reduce(normalized(values, normalizer), kept, reduction)
 
 
 @_register(
@@ -185,8 +204,10 @@ def binary_cross_entropy(
     return reduce(t * -log_p + (1 - t) * -log_not_p, kept, reduction)
 
 
-def _surprise(x: Float[Array, "*s"], t: Float[Array, "*s"], pos_weight: Array | float = 1.0) -> Float[Array, "*s"]:
-    return times(pos_weight * t, jax.nn.softplus(-x)) + times(1 - t, jax.nn.softplus(x))
+def _surprise(
+    x: Float[Array, "*s"], t: Float[Array, "*s"], positive: Array | float = 1.0, negative: Array | float = 1.0
+) -> Float[Array, "*s"]:
+    return times(positive * t, jax.nn.softplus(-x)) + times(negative * (1 - t), jax.nn.softplus(x))
 
 
 def _log_miss(x: Float[Array, "*s"], t: Float[Array, "*s"]) -> Float[Array, "*s"]:
@@ -197,16 +218,17 @@ def _log_miss(x: Float[Array, "*s"], t: Float[Array, "*s"]) -> Float[Array, "*s"
     return jnp.logaddexp(log_t - jax.nn.softplus(x), log_not_t - jax.nn.softplus(-x))
 
 
-def _positive_weight(loss: str, pos_weight: ArrayLike | None, x: Float[Array, "..."]) -> Array | float:
-    if pos_weight is None:
+def _for_each(loss: str, name: str, value: ArrayLike | None, x: Float[Array, "..."]) -> Array | float:
+    """A number for all elements, or for each along some axes; 1 for None."""
+    if value is None:
         return 1.0
-    weight = checks.to_array(loss, "pos_weight", pos_weight).astype(x.dtype)
+    weight = checks.to_array(loss, name, value).astype(x.dtype)
     if weight.ndim and (
         weight.ndim != x.ndim or any(w not in (1, n) for w, n in zip(weight.shape, x.shape, strict=True))
     ):
         raise ValueError(
-            f"{loss}: pos_weight {weight.shape} must be a number or broadcast to logits {x.shape} with the same rank; "
-            "did you mean pos_weight[None, :]?"
+            f"{loss}: {name} {weight.shape} must be a number or broadcast to logits {x.shape} with the same rank; "
+            f"did you mean {name}[None, :]?"
         )
-    checks.expect(loss, "pos_weight", lambda: weight >= 0, "be >= 0")
+    checks.expect(loss, name, lambda: weight >= 0, "be >= 0")
     return weight

@@ -25,31 +25,27 @@ from jaxlosses.reduction import reduce
 from jaxlosses.registry import register
 from jaxlosses.types import ArrayLike, Number, Reduced
 
-__all__ = ["nll_loss", "softmax_cross_entropy", "softmax_focal_loss"]
+__all__ = ["softmax_cross_entropy", "softmax_focal_loss"]
 
 
-def _example(key: Array) -> tuple[Array, Array]:
+def example(key: Array) -> tuple[Array, Array]:
+    """Logits and class ids."""
     logits_key, labels_key = jax.random.split(key)
     return 2 * jax.random.normal(logits_key, (5, 3, 4)), jax.random.randint(labels_key, (5, 3), 0, 4)
 
 
-def _log_example(key: Array) -> tuple[Array, Array]:
-    logits, labels = _example(key)
-    return jax.nn.log_softmax(logits), labels
-
-
-_register = functools.partial(
+register_class_loss = functools.partial(
     register,
     family="classification",
     consumes="classes",
     mask_lacks=1,
     domain=("logits", "class ids or distributions"),
     minimum=0.0,
-    example=_example,
+    example=example,
 )
 
 
-@_register("softmax_cross_entropy", aliases=("softmax_ce", "ce"), citation="doi:10.1007/978-3-642-76153-9_28")
+@register_class_loss("softmax_cross_entropy", aliases=("softmax_ce", "ce"), citation="doi:10.1007/978-3-642-76153-9_28")
 def softmax_cross_entropy(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -58,6 +54,7 @@ def softmax_cross_entropy(
     class_weights: ArrayLike | None = None,
     label_smoothing: Number = 0.0,
     ignore_label: int | None = None,
+    normalize: str = "weight_sum",
     where: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
@@ -72,9 +69,11 @@ def softmax_cross_entropy(
         logits: `(..., C)`, any numbers; -inf takes a class out.
         labels: `(...)`, class ids in [0, C); or `(..., C)`, distributions.
         axis: the class axis of the logits.
-        class_weights: `(C,)`, w >= 0. In a mean a row counts for the weight of its label, as in torch.
+        class_weights: `(C,)`, w >= 0; see `inverse_frequency_weights` and its siblings.
         label_smoothing: ε in [0, 1], spread evenly over the classes that are not taken out.
         ignore_label: a class id that counts as masked, such as -100 or 255.
+        normalize: what a row counts for in a mean: `"weight_sum"` for the weight of its label, as in torch, or
+            `"count"` for 1, as in Keras.
         where: bool, a start of the shape without `axis`; True counts. See `jaxlosses.reduction`, also for the next two.
         sample_weights: numbers >= 0, aligned like `where`.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
@@ -84,7 +83,7 @@ def softmax_cross_entropy(
         the gradient too (optax reads -1 as the last class).
 
     Raises:
-        ValueError: if the labels fit neither form, or `class_weights` are not one per class.
+        ValueError: if the labels fit neither form, `class_weights` are not one per class, or `normalize` is another.
         TypeError: if class ids are not integers.
 
     Example:
@@ -106,21 +105,23 @@ def softmax_cross_entropy(
         labels=labels,
     )
     arrays = (logits, *log_partition(logits, axis))
-    weights = _class_weights(kept.loss, class_weights, logits, axis)
+    check_normalize("softmax_cross_entropy", normalize)
+    weights = weigh_classes(kept.loss, class_weights, logits, axis)
     values = truth.expect(_surprise, *arrays, weights=weights)
     if not (isinstance(label_smoothing, int | float) and label_smoothing == 0):
         evenly = _mean_over(logits > -jnp.inf, _surprise(*arrays), weights, axis)
         values = (1 - jnp.asarray(label_smoothing)) * values + label_smoothing * evenly
-    return reduce(values, kept.with_classes(logits, axis), reduction, _counts(truth, weights))
+    return reduce(values, kept.with_classes(logits, axis), reduction, counts_of(truth, weights, normalize))
 
 
-@_register("softmax_focal_loss", aliases=("softmax_focal",), citation="arXiv:1708.02002")
+@register_class_loss("softmax_focal_loss", aliases=("softmax_focal",), citation="arXiv:1708.02002")
 def softmax_focal_loss(
     logits: ArrayLike,
     labels: ArrayLike,
     *,
     gamma: Number = 2.0,
     alpha: ArrayLike | None = None,
+    normalizer: Number | None = None,
     axis: int = -1,
     ignore_label: int | None = None,
     where: ArrayLike | None = None,
@@ -139,11 +140,13 @@ def softmax_focal_loss(
         gamma: γ >= 0, the focus.
         alpha: a number, or `(C,)` with one per class; None for 1. Unlike class weights it does not change what a row
             counts for in the mean.
+        normalizer: what every value is divided by, or 1 if that is larger. RetinaNet: the number of rows that are not
+            background, with `reduction="sum"`.
         axis: the class axis of the logits.
         ignore_label: a class id that counts as masked, such as -100 or 255.
         where: bool, a start of the shape without `axis`; True counts. See `jaxlosses.reduction`, also for the next two.
         sample_weights: numbers >= 0, aligned like `where`.
-        reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`. RetinaNet divides the `"sum"` by the number of positives.
+        reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
     Returns:
         `(...)`, the logits' shape without `axis`; or what `reduction` makes of it. A label out of range gives NaN.
@@ -173,78 +176,26 @@ def softmax_focal_loss(
     alphas = None if alpha is None else _per_class(kept.loss, "alpha", alpha, logits, axis)
     top, log_total = log_partition(logits, axis)
     values = truth.expect(cost, logits, top, log_total, log_rest(logits, top, axis), weights=alphas)
-    return reduce(values, kept.with_classes(logits, axis), reduction)
+    return reduce(normalized(values, normalizer), kept.with_classes(logits, axis), reduction)
 
 
-@_register(
-    "nll_loss",
-    aliases=("nll",),
-    domain=("log-probabilities", "class ids or distributions"),
-    citation="Fisher 1922, doi:10.1098/rsta.1922.0009",
-    example=_log_example,
-)
-def nll_loss(
-    log_probabilities: ArrayLike,
-    labels: ArrayLike,
-    *,
-    axis: int = -1,
-    class_weights: ArrayLike | None = None,
-    ignore_label: int | None = None,
-    where: ArrayLike | None = None,
-    sample_weights: ArrayLike | None = None,
-    reduction: str = "none",
-) -> Reduced:
-    """The negative log-likelihood of the labels, from log-probabilities.
+def normalized(values: Float[Array, "*s"], normalizer: Number | None) -> Float[Array, "*s"]:
+    """The values over `normalizer`, which is taken for 1 where it is less: no positives, no blow-up."""
+    return values if normalizer is None else values / jnp.maximum(jnp.asarray(normalizer, values.dtype), 1)
 
-        l = -Σ_k w_k t_k log p_k
 
-    `nll_loss(log_softmax(z), y)` is `softmax_cross_entropy(z, y)`.
-
-    Args:
-        log_probabilities: `(..., C)`, <= 0; -inf is a probability of 0.
-        labels: `(...)`, class ids in [0, C); or `(..., C)`, distributions.
-        axis: the class axis of the log-probabilities.
-        class_weights: `(C,)`, w >= 0. In a mean a row counts for the weight of its label, as in torch.
-        ignore_label: a class id that counts as masked, such as -100 or 255.
-        where: bool, a start of the shape without `axis`; True counts. See `jaxlosses.reduction`, also for the next two.
-        sample_weights: numbers >= 0, aligned like `where`.
-        reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
-
-    Returns:
-        `(...)`, the shape without `axis`; or what `reduction` makes of it. A label out of range gives NaN.
-
-    Raises:
-        ValueError: if the labels fit neither form, or `class_weights` are not one per class.
-        TypeError: if class ids are not integers.
-
-    Example:
-        >>> import jax.numpy as jnp, jaxlosses as jl
-        >>> jl.nll_loss(jnp.log(jnp.array([0.3, 0.7])), 0)
-        Array(1.2040, dtype=float32)
-
-    Reference:
-        Fisher, On the Mathematical Foundations of Theoretical Statistics, 1922, doi:10.1098/rsta.1922.0009.
-    """
-    log_p, truth, kept = checks.classes(
-        "nll_loss",
-        where,
-        sample_weights,
-        axis=axis,
-        ignore_label=ignore_label,
-        log_probabilities=log_probabilities,
-        labels=labels,
-    )
-    checks.expect("nll_loss", "log_probabilities", lambda: log_p <= 0, "be <= 0 (logits? see softmax_cross_entropy)")
-    weights = _class_weights(kept.loss, class_weights, log_p, axis)
-    values = truth.expect(jnp.negative, log_p, weights=weights)
-    return reduce(values, kept, reduction, _counts(truth, weights))
+def check_normalize(loss: str, normalize: str) -> None:
+    """Refuse an unknown word."""
+    if normalize not in ("weight_sum", "count"):
+        raise ValueError(f"{loss}: normalize must be 'weight_sum' or 'count', got {normalize!r}")
 
 
 def _surprise(z: Array, top: Array, log_total: Array) -> Array:
     return -log_softmax(z, top, log_total)
 
 
-def _class_weights(loss: str, class_weights: ArrayLike | None, like: Array, axis: int) -> Array | None:
+def weigh_classes(loss: str, class_weights: ArrayLike | None, like: Array, axis: int) -> Array | None:
+    """The class weights, shaped to multiply `like`."""
     if class_weights is None:
         return None
     weights = _per_class(loss, "class_weights", class_weights, like, axis)
@@ -252,9 +203,9 @@ def _class_weights(loss: str, class_weights: ArrayLike | None, like: Array, axis
     return weights
 
 
-def _counts(truth: Labels, weights: Array | None) -> Float[Array, "..."] | None:
-    """What each row counts for in a mean: Σ_k w_k t_k, over Σ_k t_k if that is not 1."""
-    if weights is None:
+def counts_of(truth: Labels, weights: Array | None, normalize: str) -> Float[Array, "..."] | None:
+    """What each row counts for in a mean: 1, or Σ_k w_k t_k over Σ_k t_k."""
+    if weights is None or normalize == "count":
         return None
     counts = truth.expect(lambda w: w, weights)
     if truth.distributions is None:

@@ -1,0 +1,257 @@
+"""Against unequal classes: weights from the numbers of examples, and a mask of the hardest ones.
+
+With n_c examples of class c, N of all, and C classes:
+
+    inverse_frequency_weights    N / (C n_c)                 the mean over examples is 1 ("balanced")
+    median_frequency_weights     median(f) / f_c             f_c = n_c over the size of the images that show c
+    effective_number_weights     (1 - β) / (1 - β^n_c)       from 1 for every class (β = 0) to 1/n_c (β = 1)
+
+A class without examples weighs 0. All are plain arrays: pass them as `class_weights`.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float, Int
+
+from jaxlosses import checks
+from jaxlosses._numerics import safe_divide
+from jaxlosses.types import ArrayLike, Number
+
+__all__ = [
+    "class_counts",
+    "effective_number_weights",
+    "hardest",
+    "inverse_frequency_weights",
+    "median_frequency_weights",
+]
+
+
+def class_counts(labels: ArrayLike, classes: int, *, where: ArrayLike | None = None) -> Int[Array, " classes"]:
+    """How often each class occurs.
+
+        n_c = Σ_i 1[y_i = c]
+
+    Args:
+        labels: `(...)`, class ids; one that is out of range, such as an ignored label, is not counted.
+        classes: C, the number of classes.
+        where: bool, a start of the shape; True counts.
+
+    Returns:
+        `(C,)`, integers.
+
+    Raises:
+        TypeError: if the labels are not integers.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.class_counts([0, 2, 2, -100], 3)
+        Array([1, 0, 2], dtype=int32)
+
+    Reference:
+        A histogram; the word is from Pearson, 1895, doi:10.1098/rsta.1895.0010.
+    """
+    ids = checks.to_array("class_counts", "labels", labels)
+    if not jnp.issubdtype(ids.dtype, jnp.integer):
+        raise TypeError(f"class_counts: labels must be integers, got {ids.dtype}; labels.astype(jnp.int32)?")
+    ids = ids.astype(jnp.int32)
+    kept = checks.keep("class_counts", where, None, ids.shape)
+    counted = (ids >= 0) & (ids < classes)
+    if kept.mask is not None:
+        counted &= checks.align(kept.mask, ids.ndim)
+    return jnp.bincount(jnp.where(counted, ids, classes).ravel(), length=classes + 1)[:classes]
+
+
+def inverse_frequency_weights(counts: ArrayLike) -> Float[Array, " classes"]:
+    """Weights under which every class has the same total ("balanced").
+
+        w_c = N / (C n_c),  N = Σ n_c
+
+    Args:
+        counts: `(C,)`, n_c >= 0: `class_counts`.
+
+    Returns:
+        `(C,)`, 0 for a class without examples.
+
+    Raises:
+        ValueError: if `counts` is no vector.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.inverse_frequency_weights([1, 0, 2])
+        Array([1. , 0. , 0.5], dtype=float32)
+
+    Reference:
+        King and Zeng, Logistic Regression in Rare Events Data, 2001, doi:10.1093/oxfordjournals.pan.a004868.
+    """
+    n = _vector("inverse_frequency_weights", "counts", counts)
+    return safe_divide(jnp.broadcast_to(jnp.sum(n) / n.size, n.shape), n)
+
+
+def median_frequency_weights(counts: ArrayLike, totals: ArrayLike | None = None) -> Float[Array, " classes"]:
+    """Weights that leave the class of median frequency as it is.
+
+        w_c = median(f) / f_c,  f_c = n_c / m_c
+
+    Args:
+        counts: `(C,)`, n_c >= 0: pixels of each class.
+        totals: `(C,)`, m_c: pixels of all images in which the class occurs; None for Σ n_c.
+
+    Returns:
+        `(C,)`, 0 for a class without examples; the median is taken over the others.
+
+    Raises:
+        ValueError: if `counts` is no vector, or `totals` has another shape.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.median_frequency_weights([10, 20, 40, 0])
+        Array([2. , 1. , 0.5, 0. ], dtype=float32)
+
+    Reference:
+        Eigen and Fergus, Predicting Depth, Surface Normals and Semantic Labels, 2014, arXiv:1411.4734.
+    """
+    n = _vector("median_frequency_weights", "counts", counts)
+    m = jnp.broadcast_to(jnp.sum(n), n.shape)
+    if totals is not None:
+        m = _vector("median_frequency_weights", "totals", totals)
+        if m.shape != n.shape:
+            raise ValueError(f"median_frequency_weights: counts {n.shape} and totals {m.shape} must have equal shapes")
+    frequency = safe_divide(n, m)
+    present = jnp.any(n > 0)  # without any class there is no median
+    median = jnp.nanmedian(jnp.where((n > 0) | ~present, frequency, jnp.nan))
+    return safe_divide(jnp.broadcast_to(median, n.shape), frequency)
+
+
+def effective_number_weights(
+    counts: ArrayLike, *, beta: Number = 0.999, rescale: bool = True
+) -> Float[Array, " classes"]:
+    """Weights by the number of examples that tell something new, each overlapping a little with the ones before.
+
+        w_c = (1 - β) / (1 - β^n_c)
+
+    Args:
+        counts: `(C,)`, n_c >= 0: `class_counts`.
+        beta: β in [0, 1]; the paper takes 0.9, 0.99, 0.999 and 0.9999. At 0 all weights are 1, at 1 they are 1/n_c.
+        rescale: make the weights sum to the number of classes that have examples, as the paper does.
+
+    Returns:
+        `(C,)`, 0 for a class without examples.
+
+    Raises:
+        ValueError: if `counts` is no vector.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.effective_number_weights([1000, 100, 10]).round(4)
+        Array([0.0422, 0.28  , 2.6778], dtype=float32)
+
+    Reference:
+        Cui et al., Class-Balanced Loss Based on Effective Number of Samples, 2019, arXiv:1901.05555.
+    """
+    n = _vector("effective_number_weights", "counts", counts)
+    beta = jnp.asarray(beta, n.dtype)
+    checks.expect("effective_number_weights", "beta", lambda: (beta >= 0) & (beta <= 1), "lie in [0, 1]")
+    everything = beta == 1
+    # 1 - β^n without cancellation for β near 1, where it is n (1 - β)
+    effective = -jnp.expm1(n * jnp.log(jnp.where(everything | (beta == 0), 0.5, beta)))
+    weights = jnp.where(beta == 0, 1, safe_divide(1 - jnp.broadcast_to(beta, n.shape), effective))
+    weights = jnp.where(n > 0, jnp.where(everything, safe_divide(jnp.ones_like(n), n), weights), 0)
+    if not rescale:
+        return weights
+    return weights * safe_divide(jnp.sum(n > 0, dtype=n.dtype), jnp.sum(weights))
+
+
+def hardest(
+    losses: ArrayLike,
+    *,
+    k: Number | None = None,
+    ratio: Number | None = None,
+    threshold: Number | None = None,
+    positives: ArrayLike | None = None,
+    negative_ratio: Number = 3.0,
+    axis: int | None = None,
+    where: ArrayLike | None = None,
+) -> Bool[Array, "*s"]:
+    """Which elements of a loss are hardest (online hard example mining): a mask to be passed to that loss.
+
+        the k largest;   the largest ratio · n;   all above the threshold;   all positives and
+        the negative_ratio · (number of positives) largest negatives (SSD)
+
+    Give exactly one of `k`, `ratio` and `positives`, or a `threshold`, with `k` if a minimum is to be kept. No gradient
+    flows through the choice. XLA computes `losses` once if the loss is called again with the mask.
+
+    Args:
+        losses: `(...)`, any loss with `reduction="none"`; NaN counts as hardest, so that it stays seen.
+        k: how many to keep.
+        ratio: which part of the unmasked ones to keep, in [0, 1], rounded up.
+        threshold: keep what is larger.
+        positives: bool, the shape of `losses`: kept always.
+        negative_ratio: how many negatives to keep for each positive.
+        axis: choose along this axis, such as the anchors of an image; None for among all.
+        where: bool, a start of the shape; a masked element is never chosen.
+
+    Returns:
+        bool, the shape of `losses`. Of equal losses those that come first.
+
+    Raises:
+        ValueError: if it is not said how many to keep, in one way only; or `axis` is not there.
+        TypeError: if `positives` is not boolean.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxlosses as jl
+        >>> logits, labels = jnp.array([[2.0, 0.0], [0.5, 0.0], [0.0, 1.0]]), jnp.array([0, 0, 0])
+        >>> mask = jl.hardest(jl.softmax_cross_entropy(logits, labels), k=2)
+        >>> mask
+        Array([False,  True,  True], dtype=bool)
+        >>> jl.softmax_cross_entropy(logits, labels, where=mask, reduction="mean")
+        Array(0.8937, dtype=float32)
+
+    Reference:
+        Shrivastava, Gupta and Girshick, Training Region-based Object Detectors with Online Hard Example Mining, 2016,
+        arXiv:1604.03540. Negatives per positive: Liu et al., SSD, 2015, arXiv:1512.02325.
+    """
+    given = [name for name, value in (("k", k), ("ratio", ratio), ("positives", positives)) if value is not None]
+    if len(given) > 1 or (threshold is not None and given not in ([], ["k"])) or (threshold is None and not given):
+        raise ValueError(
+            f"hardest: give one of k=, ratio= and positives=, or threshold= (with k= for a minimum), got "
+            f"{[*given, *(['threshold'] if threshold is not None else [])]}"
+        )
+    (x,) = checks.to_floats("hardest", losses=losses)
+    if axis is not None:
+        axis = checks.check_axis("hardest", "losses", x, axis)
+    kept = checks.keep("hardest", where, None, x.shape)
+    mask = jnp.ones(x.shape, bool) if kept.mask is None else jnp.broadcast_to(kept.mask, x.shape)
+    x = jax.lax.stop_gradient(jnp.where(jnp.isnan(x), jnp.inf, x))
+    count = lambda chosen: jnp.sum(chosen, axis, dtype=x.dtype, keepdims=True)  # noqa: E731
+    chosen = jnp.zeros(x.shape, bool) if threshold is None else mask & (x > threshold)
+    if positives is not None:
+        always = _bools(positives, x.shape) & mask
+        return always | _largest(x, mask & ~always, negative_ratio * count(always), axis)
+    if ratio is not None:
+        k = jnp.ceil(ratio * count(mask) - 1e-3)  # 0.1 * 30 is 3, and not 4
+    return chosen if k is None else chosen | _largest(x, mask, k, axis)
+
+
+def _largest(x: Float[Array, "*s"], mask: Bool[Array, "*s"], k: Number, axis: int | None) -> Bool[Array, "*s"]:
+    """The k largest of those under the mask."""
+    key = jnp.where(mask, -x, jnp.inf)
+    rank = jnp.argsort(jnp.argsort(key, axis), axis or 0).reshape(x.shape)
+    return mask & (rank < jnp.ceil(jnp.asarray(k, x.dtype)).astype(rank.dtype))
+
+
+def _bools(positives: ArrayLike, shape: tuple[int, ...]) -> Bool[Array, "..."]:
+    array = checks.to_array("hardest", "positives", positives)
+    if array.dtype != bool:
+        raise TypeError(f"hardest: positives must be boolean, got {array.dtype}; did you mean labels > 0?")
+    if array.shape != shape:
+        raise ValueError(f"hardest: losses {shape} and positives {array.shape} must have equal shapes")
+    return array
+
+
+def _vector(name: str, argument: str, value: ArrayLike) -> Float[Array, " classes"]:
+    (array,) = checks.to_floats(name, **{argument: value})
+    if array.ndim != 1:
+        raise ValueError(f"{name}: {argument} {array.shape} must be (classes,); see class_counts")
+    checks.expect(name, argument, lambda: array >= 0, "be >= 0")
+    return array

@@ -39,6 +39,8 @@ from jaxlosses.losses.boxes import (
     iou_loss,
 )
 from jaxlosses.losses.segmentation import dice_loss, jaccard_loss, tversky_loss
+from jaxlosses.losses.adversarial import cycle_consistency_loss, discriminator_loss, generator_loss, identity_loss
+from jaxlosses.losses.penalties import elastic_net_penalty, l1_penalty, l2_penalty, soft_threshold, structural_risk
 from jaxlosses.types import Parts
 from jaxlosses.registry import get, names, register, unregister
 from jaxlosses import combine
@@ -65,22 +67,29 @@ __all__ = [
     "class_counts",
     "combine",
     "cross_entropy",
+    "cycle_consistency_loss",
     "dice_loss",
     "diou_loss",
+    "discriminator_loss",
     "effective_number_weights",
     "eiou_loss",
+    "elastic_net_penalty",
     "entropy",
     "focal_eiou_loss",
     "focal_l1_loss",
+    "generator_loss",
     "get",
     "giou_loss",
     "hardest",
     "huber_loss",
+    "identity_loss",
     "inverse_frequency_weights",
     "iou_loss",
     "jaccard_loss",
     "js_divergence",
     "kl_divergence",
+    "l1_penalty",
+    "l2_penalty",
     "log_loss",
     "median_frequency_weights",
     "names",
@@ -89,9 +98,11 @@ __all__ = [
     "sigmoid_binary_cross_entropy",
     "sigmoid_focal_loss",
     "smooth_l1_loss",
+    "soft_threshold",
     "softmax_cross_entropy",
     "softmax_focal_loss",
     "squared_error",
+    "structural_risk",
     "tversky_loss",
     "unregister",
 ]

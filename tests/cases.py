@@ -40,6 +40,10 @@ OPTIONS: dict[str, list[dict]] = {
     ],
     "jaccard_loss": [{}, {"smooth": 0.0, "activation": "sigmoid"}],
     "tversky_loss": [{}, {"fp_weight": 0.3, "fn_weight": 0.7}],
+    "discriminator_loss": [{}, {"kind": "least_squares", "real_label": 0.9}],
+    "generator_loss": [{}, {"kind": "minimax"}],
+    "cycle_consistency_loss": [{}],
+    "identity_loss": [{}],
 }
 
 CASES = {

@@ -5,11 +5,10 @@ import jax.numpy as jnp
 import pytest
 from jax import export
 
-import jaxlosses as jl
-from tests.cases import CASES
+from tests.cases import CASES, OPTIONS
 
 
-@pytest.mark.parametrize("name", jl.names())
+@pytest.mark.parametrize("name", OPTIONS)
 def test_a_loss_and_its_gradient_lower_for_three_platforms(name):
     case = CASES[name]
     inputs = case.inputs()

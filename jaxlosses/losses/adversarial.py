@@ -1,0 +1,240 @@
+"""Two networks against each other: a value per logit of the discriminator, or per pixel.
+
+With d = D(x) the discriminator's logit for a real sample and d' = D(G(z)) for a generated one:
+
+    kind               discriminator_loss                 generator_loss
+    "minimax"          softplus(-d) + softplus(d')        -softplus(d')     vanishes where D wins
+    "non_saturating"   the same                           softplus(-d')     does not
+    "least_squares"    ((d - 1)² + d'²)/2                 (d' - 1)²
+
+The total of a CycleGAN, for generators G: X → Y and F: Y → X, is an objective like any other:
+
+    >>> import jaxlosses as jl
+    >>> def of(pair, loss, weight, **options):
+    ...     return jl.Term(loss, pair, weight=weight, options=options)
+    >>> cyclegan = jl.Objective({
+    ...     "G fools": of(("out.d_of_fake_y",), "generator_loss", 1.0, kind="least_squares"),
+    ...     "F fools": of(("out.d_of_fake_x",), "generator_loss", 1.0, kind="least_squares"),
+    ...     "cycle x": of(("out.f_of_g_of_x", "batch.x"), "cycle_consistency_loss", 10.0),
+    ...     "cycle y": of(("out.g_of_f_of_y", "batch.y"), "cycle_consistency_loss", 10.0),
+    ...     "identity y": of(("out.g_of_y", "batch.y"), "identity_loss", 5.0),
+    ...     "identity x": of(("out.f_of_x", "batch.x"), "identity_loss", 5.0),
+    ... })
+
+Each side is differentiated by its own parameters: stop the gradient of what belongs to the other (the fakes in
+`discriminator_loss`), or differentiate by one tree only.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxlosses import checks
+from jaxlosses._numerics import absolute, times
+from jaxlosses.reduction import reduce
+from jaxlosses.registry import register
+from jaxlosses.types import ArrayLike, Number, Reduced
+
+__all__ = ["cycle_consistency_loss", "discriminator_loss", "generator_loss", "identity_loss"]
+
+KINDS = ("minimax", "non_saturating", "least_squares")
+
+
+def _example(key: Array) -> tuple[Array, Array]:
+    real, fake = jax.random.normal(key, (2, 5, 3))
+    return real, fake
+
+
+_register = functools.partial(register, family="adversarial", minimum=0.0, example=_example)
+
+
+@_register("discriminator_loss", domain=("logits", "logits"), citation="arXiv:1406.2661")
+def discriminator_loss(
+    real_logits: ArrayLike,
+    fake_logits: ArrayLike,
+    *,
+    kind: str = "minimax",
+    real_label: Number = 1.0,
+    where: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    reduction: str = "none",
+) -> Reduced:
+    """How badly the discriminator tells real from generated.
+
+        l = -log σ(d) - log(1 - σ(d'))   or, for least squares,   ((d - 1)² + d'²)/2
+
+    Args:
+        real_logits: `(...)`, d = D(x), any numbers; one per sample, or per patch.
+        fake_logits: `(...)`, d' = D(G(z)), the same shape.
+        kind: `"minimax"`, `"non_saturating"` (the same for this side) or `"least_squares"`.
+        real_label: what D is to say about real samples; 0.9 is one-sided label smoothing.
+        where: bool, a start of the shape; True counts. See `jaxlosses.reduction`, also for the next two.
+        sample_weights: numbers >= 0, a start of the shape.
+        reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
+
+    Returns:
+        `(...)`, at least 0, and 2 log 2 for a D that knows nothing; or what `reduction` makes of it.
+
+    Raises:
+        ValueError: if the shapes differ, or `kind` is another.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.discriminator_loss(1.5, -0.5)
+        Array(0.6755, dtype=float32)
+        >>> jl.discriminator_loss(1.5, -0.5, kind="least_squares")
+        Array(0.25, dtype=float32)
+
+    Reference:
+        Goodfellow et al., Generative Adversarial Networks, 2014, arXiv:1406.2661. Least squares: Mao et al., 2016,
+        arXiv:1611.04076. One-sided smoothing: Salimans et al., 2016, arXiv:1606.03498.
+    """
+    _check_kind("discriminator_loss", kind)
+    real, fake, kept = checks.same_shape(
+        "discriminator_loss", where, sample_weights, real_logits=real_logits, fake_logits=fake_logits
+    )
+    real_label = jnp.asarray(real_label, real.dtype)
+    if kind == "least_squares":
+        return reduce(((real - real_label) ** 2 + fake**2) / 2, kept, reduction)
+    says_real = times(real_label, jax.nn.softplus(-real)) + times(1 - real_label, jax.nn.softplus(real))
+    return reduce(says_real + jax.nn.softplus(fake), kept, reduction)
+
+
+@_register(
+    "generator_loss",
+    domain=("logits",),
+    minimum=None,
+    citation="arXiv:1406.2661",
+    example=lambda key: _example(key)[:1],
+)
+def generator_loss(
+    fake_logits: ArrayLike,
+    *,
+    kind: str = "non_saturating",
+    where: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    reduction: str = "none",
+) -> Reduced:
+    """How badly the generator fools the discriminator.
+
+        l = log(1 - σ(d'))  ("minimax"),   -log σ(d')  ("non_saturating"),   (d' - 1)²  ("least_squares")
+
+    Args:
+        fake_logits: `(...)`, d' = D(G(z)), any numbers; one per sample, or per patch.
+        kind: one of the three. The gradient of the first is -σ(d'), which vanishes where D wins; of the second -σ(-d').
+        where: bool, a start of the shape; True counts. See `jaxlosses.reduction`, also for the next two.
+        sample_weights: numbers >= 0, a start of the shape.
+        reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
+
+    Returns:
+        `(...)`, at most 0 for `"minimax"`, at least 0 for the others; or what `reduction` makes of it.
+
+    Raises:
+        ValueError: if `kind` is another.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> print([round(float(jl.generator_loss(-0.5, kind=kind)), 4) for kind in ("minimax", "non_saturating")])
+        [-0.4741, 0.9741]
+        >>> jl.generator_loss(-0.5, kind="least_squares")
+        Array(2.25, dtype=float32)
+
+    Reference:
+        Goodfellow et al., Generative Adversarial Networks, 2014, arXiv:1406.2661. Least squares: Mao et al., 2016,
+        arXiv:1611.04076, without its 1/2, as in CycleGAN.
+    """
+    _check_kind("generator_loss", kind)
+    fake, kept = checks.same_shape("generator_loss", where, sample_weights, fake_logits=fake_logits)
+    if kind == "least_squares":
+        return reduce((fake - 1) ** 2, kept, reduction)
+    return reduce(-jax.nn.softplus(fake) if kind == "minimax" else jax.nn.softplus(-fake), kept, reduction)
+
+
+@_register("cycle_consistency_loss", domain=("any", "any"), citation="arXiv:1703.10593")
+def cycle_consistency_loss(
+    cycled: ArrayLike,
+    images: ArrayLike,
+    *,
+    where: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    reduction: str = "none",
+) -> Reduced:
+    """What a way to the other domain and back has changed.
+
+        l = |F(G(x)) - x|
+
+    The other direction, |G(F(y)) - y|, is a second term. CycleGAN weighs both with 10.
+
+    Args:
+        cycled: `(...)`, F(G(x)), any numbers.
+        images: `(...)`, x, the same shape.
+        where: bool, a start of the shape; True counts. See `jaxlosses.reduction`, also for the next two.
+        sample_weights: numbers >= 0, a start of the shape.
+        reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
+
+    Returns:
+        `(...)`, at least 0; or what `reduction` makes of it.
+
+    Raises:
+        ValueError: if the shapes differ; nothing is broadcast.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.cycle_consistency_loss([0.2, 0.9], [0.0, 1.0], reduction="mean")
+        Array(0.15, dtype=float32)
+
+    Reference:
+        Zhu, Park, Isola and Efros, Unpaired Image-to-Image Translation, 2017, arXiv:1703.10593.
+    """
+    cycled, images, kept = checks.same_shape(
+        "cycle_consistency_loss", where, sample_weights, cycled=cycled, images=images
+    )
+    return reduce(absolute(cycled - images), kept, reduction)
+
+
+@_register("identity_loss", domain=("any", "any"), citation="arXiv:1703.10593")
+def identity_loss(
+    mapped: ArrayLike,
+    images: ArrayLike,
+    *,
+    where: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+    reduction: str = "none",
+) -> Reduced:
+    """What a generator changes in an image that already is in its target domain.
+
+        l = |G(y) - y|
+
+    CycleGAN weighs it with half of the weight of the cycle, and uses it where colours are to be kept.
+
+    Args:
+        mapped: `(...)`, G(y), any numbers.
+        images: `(...)`, y, the same shape.
+        where: bool, a start of the shape; True counts. See `jaxlosses.reduction`, also for the next two.
+        sample_weights: numbers >= 0, a start of the shape.
+        reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
+
+    Returns:
+        `(...)`, at least 0; or what `reduction` makes of it.
+
+    Raises:
+        ValueError: if the shapes differ; nothing is broadcast.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.identity_loss([0.2, 0.9], [0.0, 1.0], reduction="mean")
+        Array(0.15, dtype=float32)
+
+    Reference:
+        Zhu, Park, Isola and Efros, Unpaired Image-to-Image Translation, 2017, arXiv:1703.10593, after Taigman, Polyak
+        and Wolf, 2016, arXiv:1611.02200.
+    """
+    mapped, images, kept = checks.same_shape("identity_loss", where, sample_weights, mapped=mapped, images=images)
+    return reduce(absolute(mapped - images), kept, reduction)
+
+
+def _check_kind(loss: str, kind: str) -> None:
+    if kind not in KINDS:
+        raise ValueError(f"{loss}: kind must be one of {', '.join(map(repr, KINDS))}, got {kind!r}")

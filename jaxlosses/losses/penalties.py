@@ -1,0 +1,218 @@
+"""What parameters cost: a tree in, a scalar out.
+
+    l1_penalty              Σ|w|                              pulls small weights to exactly 0 (lasso)
+    l2_penalty              Σw², or half of it                shrinks large weights most (ridge)
+    elastic_net_penalty     α (ρ Σ|w| + (1 - ρ)/2 Σw²)        both
+    structural_risk         mean loss + λ J                   a loss, and one of the above
+
+The gradient of |w| at 0 is 0, so gradient steps alone never reach exactly 0: `soft_threshold` is the proximal map that
+does. All leaves of floats count, in float32 at least; `select` leaves out biases and scales:
+
+    >>> import jax.numpy as jnp, jaxlosses as jl
+    >>> params = {"dense": {"kernel": jnp.array([1.0, -2.0, 0.5]), "bias": jnp.array([10.0])}}
+    >>> print(jl.l2_penalty(params, select=lambda path, leaf: not path.endswith("bias")))
+    5.25
+
+A penalty is a term of an objective like any other: `jl.Term("l2_penalty", ("params",), weight=1e-4)`.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from jaxlosses import checks
+from jaxlosses._numerics import absolute
+from jaxlosses.reduction import reduce
+from jaxlosses.registry import register
+from jaxlosses.types import ArrayLike, Number
+
+__all__ = ["elastic_net_penalty", "l1_penalty", "l2_penalty", "soft_threshold", "structural_risk"]
+
+Select = Callable[[str, Any], bool]
+"""Whether a leaf counts, from its path, such as `"dense/kernel"`, and itself."""
+
+
+def _example(key: Array) -> tuple[dict[str, Array]]:
+    kernel, bias = jax.random.split(key)
+    return ({"kernel": jax.random.normal(kernel, (3, 2)), "bias": jax.random.normal(bias, (2,))},)
+
+
+_register = functools.partial(
+    register, family="penalties", consumes="tree", domain=("a tree of arrays",), minimum=0.0, example=_example
+)
+
+
+@_register("l1_penalty", aliases=("lasso",), citation="doi:10.1111/j.2517-6161.1996.tb02080.x")
+def l1_penalty(params: Any, *, select: Select | None = None) -> Float[Array, ""]:
+    """The sum of the sizes of all weights (lasso).
+
+        J = Σ|w|;   dJ/dw = sign(w), and 0 at 0
+
+    Args:
+        params: a tree of arrays, such as a model's parameters; leaves that are not floats do not count.
+        select: whether a leaf counts, as a function of its path (`"dense/kernel"`) and the leaf; None for all.
+
+    Returns:
+        A scalar, at least 0.
+
+    Raises:
+        TypeError: if a leaf is complex, or no array.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxlosses as jl
+        >>> jl.l1_penalty({"w": jnp.array([1.0, -2.0, 0.5])})
+        Array(3.5, dtype=float32)
+
+    Reference:
+        Tibshirani, Regression Shrinkage and Selection via the Lasso, 1996, doi:10.1111/j.2517-6161.1996.tb02080.x.
+    """
+    return _total("l1_penalty", absolute, params, select)
+
+
+@_register("l2_penalty", aliases=("ridge",), citation="doi:10.1080/00401706.1970.10488634")
+def l2_penalty(params: Any, *, half: bool = False, select: Select | None = None) -> Float[Array, ""]:
+    """The sum of the squares of all weights (ridge).
+
+        J = Σw²,  or Σw²/2 if `half`;   dJ/dw = 2w, or w
+
+    Under Adam this is not weight decay, whose shrinkage is not divided by the gradient's scale: see `optax.adamw`.
+
+    Args:
+        params: a tree of arrays, such as a model's parameters; leaves that are not floats do not count.
+        half: take half of it, so that the gradient is w.
+        select: whether a leaf counts, as a function of its path (`"dense/kernel"`) and the leaf; None for all.
+
+    Returns:
+        A scalar, at least 0.
+
+    Raises:
+        TypeError: if a leaf is complex, or no array.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxlosses as jl
+        >>> jl.l2_penalty({"w": jnp.array([1.0, -2.0, 0.5])})
+        Array(5.25, dtype=float32)
+
+    Reference:
+        Hoerl and Kennard, Ridge Regression, 1970, doi:10.1080/00401706.1970.10488634.
+    """
+    total = _total("l2_penalty", jnp.square, params, select)
+    return total / 2 if half else total
+
+
+@_register("elastic_net_penalty", aliases=("elastic_net",), citation="doi:10.1111/j.1467-9868.2005.00503.x")
+def elastic_net_penalty(
+    params: Any, *, alpha: Number = 1.0, l1_ratio: Number = 0.5, select: Select | None = None
+) -> Float[Array, ""]:
+    """Lasso and ridge at once, in the terms of glmnet and scikit-learn.
+
+        J = α (ρ Σ|w| + (1 - ρ)/2 Σw²)
+
+    In the terms of the paper, λ₁ = αρ and λ₂ = α(1 - ρ)/2.
+
+    Args:
+        params: a tree of arrays, such as a model's parameters; leaves that are not floats do not count.
+        alpha: α >= 0, the strength.
+        l1_ratio: ρ in [0, 1]: 1 is the lasso, 0 half of the ridge.
+        select: whether a leaf counts, as a function of its path (`"dense/kernel"`) and the leaf; None for all.
+
+    Returns:
+        A scalar, at least 0.
+
+    Raises:
+        TypeError: if a leaf is complex, or no array.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxlosses as jl
+        >>> jl.elastic_net_penalty({"w": jnp.array([1.0, -2.0, 0.5])}, alpha=0.1, l1_ratio=0.5)
+        Array(0.3062, dtype=float32)
+
+    Reference:
+        Zou and Hastie, Regularization and Variable Selection via the Elastic Net, 2005,
+        doi:10.1111/j.1467-9868.2005.00503.x. This form: Friedman, Hastie and Tibshirani, 2010,
+        doi:10.18637/jss.v033.i01.
+    """
+    ratio = jnp.asarray(l1_ratio)
+    mix = lambda w: ratio * absolute(w) + (1 - ratio) / 2 * jnp.square(w)  # noqa: E731
+    return jnp.asarray(alpha) * _total("elastic_net_penalty", mix, params, select)
+
+
+def soft_threshold(x: ArrayLike, threshold: Number) -> Float[Array, "..."]:
+    """The proximal map of the lasso: shrink towards 0, and stay there.
+
+        sign(x) max(|x| - t, 0)
+
+    Args:
+        x: `(...)`, any numbers.
+        threshold: t >= 0: the step size times the strength of the penalty.
+
+    Returns:
+        `(...)`, floating.
+
+    Raises:
+        TypeError: if `x` is not an array of real numbers.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.soft_threshold([-2.0, 0.3, 1.0], 0.5)
+        Array([-1.5,  0. ,  0.5], dtype=float32)
+
+    Reference:
+        Donoho and Johnstone, Ideal Spatial Adaptation by Wavelet Shrinkage, 1994, doi:10.1093/biomet/81.3.425.
+    """
+    (array,) = checks.to_floats("soft_threshold", x=x)
+    return jnp.sign(array) * jax.nn.relu(jnp.abs(array) - threshold)
+
+
+def structural_risk(
+    losses: ArrayLike,
+    penalty: Number,
+    weight: Number,
+    *,
+    where: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
+) -> Float[Array, ""]:
+    """The empirical risk, and the price of the model.
+
+        R = mean(l) + λ J
+
+    Args:
+        losses: `(...)`, any loss with `reduction="none"`.
+        penalty: J, a scalar, such as `l2_penalty(params)`.
+        weight: λ >= 0; at 0 it is the mean loss.
+        where: bool, a start of the shape of the losses; True counts.
+        sample_weights: numbers >= 0, aligned like `where`.
+
+    Returns:
+        A scalar; λJ where no loss counts.
+
+    Raises:
+        ValueError: if `where` or `sample_weights` do not fit.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxlosses as jl
+        >>> jl.structural_risk([1.0, 3.0], jl.l2_penalty(jnp.array([2.0])), 0.1)
+        Array(2.4, dtype=float32)
+
+    Reference:
+        Vapnik, The Nature of Statistical Learning Theory, 1995, doi:10.1007/978-1-4757-3264-1.
+    """
+    values, kept = checks.same_shape("structural_risk", where, sample_weights, losses=losses)
+    return reduce(values, kept, "mean") + jnp.asarray(weight) * jnp.asarray(penalty)
+
+
+def _total(name: str, cost: Callable[[Array], Array], params: Any, select: Select | None) -> Float[Array, ""]:
+    totals = []
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        where = jax.tree_util.keystr(path, simple=True, separator="/")
+        array = checks.to_array(name, where or "params", leaf)
+        if jnp.issubdtype(array.dtype, jnp.floating) and (select is None or select(where, leaf)):
+            (array,) = checks.to_floats(name, array=array)
+            totals.append(jnp.sum(cost(array)))
+    dtype = jnp.float64 if any(total.dtype == jnp.float64 for total in totals) else jnp.float32
+    return sum((total.astype(dtype) for total in totals), jnp.zeros((), dtype))

@@ -152,7 +152,7 @@ def generator_loss(
     return reduce(-jax.nn.softplus(fake) if kind == "minimax" else jax.nn.softplus(-fake), kept, reduction)
 
 
-@_register("cycle_consistency_loss", domain=("any", "any"), citation="arXiv:1703.10593")
+@_register("cycle_consistency_loss", domain=("any number", "any number"), citation="arXiv:1703.10593")
 def cycle_consistency_loss(
     cycled: ArrayLike,
     images: ArrayLike,
@@ -194,7 +194,7 @@ def cycle_consistency_loss(
     return reduce(absolute(cycled - images), kept, reduction)
 
 
-@_register("identity_loss", domain=("any", "any"), citation="arXiv:1703.10593")
+@_register("identity_loss", domain=("any number", "any number"), citation="arXiv:1703.10593")
 def identity_loss(
     mapped: ArrayLike,
     images: ArrayLike,

@@ -28,7 +28,7 @@ __all__ = ["focal_eiou_loss", "focal_l1_loss"]
     "focal_l1_loss",
     family="boxes",
     aliases=("focal_l1",),
-    domain=("any", "any"),
+    domain=("any number", "any number"),
     minimum=0.0,
     citation="arXiv:2101.08158",
     nll=(1.0, 1.0),

@@ -3,29 +3,54 @@
 A combiner takes a dict of scalar losses and returns `(total, weights)`, where `weights` holds d total / d loss of every
 term. Objectives call these functions by name, and they work as well without one:
 
-    sum          Σ m L
-    uncertainty  Σ m (c e^-s L + r s)     s = log σ² is learned for every term; m L c e^-s -> m r at the optimum
+    sum                  Σ m L
+    uncertainty          Σ m (c e^-s L + r s)              s = log σ² is learned for every term; weight r/L at rest
+    revised_uncertainty  Σ m (c e^-s L + 2r log(1 + e^s))  the same, with a total that stays positive
+    log                  Σ m log L                         uncertainty with s solved for: nothing is learned
+    geometric            exp(Σ m log L / Σ m)              the same direction, and a step in proportion to the loss
+    soft_optimal         Σ m w L                           w = softmax(1/(T L)), a constant for the gradient
 
 The multiplier m of a term stands before its whole expression. Inside, it would be cancelled: the learned weight is r/L,
 whatever scale L has. At m = 0 a term is off, with its regulariser: its s does not move, and a NaN in it does not reach
 the total. (It can still reach a gradient, where 0 · NaN is NaN: only the stages of an objective stop a term from
-running.)
+running.) None of the last three adds up over microbatches.
 """
 
-import builtins
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
 
-from jaxlosses.registry import did_you_mean
+from jaxlosses._combiners import (
+    NLL,
+    Combiner,
+    Scalars,
+    add,
+    add_logs,
+    by_inverse,
+    check_names,
+    kendall,
+    learned,
+    liebel,
+    multiply,
+    named,
+    register,
+    silenced,
+)
 from jaxlosses.types import Number
 
-__all__ = ["Combiner", "named", "sum", "uncertainty"]
-
-Scalars = Mapping[str, Number]
-NLL = Mapping[str, tuple[float, float]]
+__all__ = [
+    "Combiner",
+    "geometric",
+    "log",
+    "named",
+    "register",
+    "revised_uncertainty",
+    "soft_optimal",
+    "sum",
+    "uncertainty",
+]
 
 
 def sum(losses: Scalars, weights: Scalars | None = None) -> tuple[Array, dict[str, Array]]:
@@ -49,19 +74,24 @@ def sum(losses: Scalars, weights: Scalars | None = None) -> tuple[Array, dict[st
         >>> float(total)
         6.5
     """
-    multipliers = _multipliers(losses, weights)
-    return _sum({name: silenced(losses[name], multipliers[name]) for name in losses}, multipliers)
+    return _call(add, losses, weights)
 
 
 def uncertainty(
-    losses: Scalars, log_variances: Scalars, weights: Scalars | None = None, nll: NLL | None = None
+    losses: Scalars,
+    log_variances: Scalars,
+    weights: Scalars | None = None,
+    nll: NLL | None = None,
+    *,
+    limit: Number | None = None,
 ) -> tuple[Array, dict[str, Array]]:
     """Weigh losses by what the model still gets wrong, learned beside the model (Kendall).
 
         total = Σ m (c e^-s L + r s),   d total / ds = m (r - c e^-s L)
 
     e^s is the variance that the model ascribes to a task. At the optimum every loss has the weight r/L: tasks count
-    alike, whatever their units. The total may be negative. Losses must not be, or there is no optimum.
+    alike, whatever their units. The total may be negative. Losses must not be, or there is no optimum. As a loss goes
+    to 0 its weight grows without bound, unless there is a `limit`.
 
     Args:
         losses: a scalar >= 0 for each term.
@@ -69,6 +99,7 @@ def uncertainty(
         weights: the multipliers m of some terms; 1 for the others.
         nll: (c, r) of some terms; (1, 1/2), right for cross-entropies, for the others. Squared errors have
             (1/2, 1/2), absolute errors (1, 1).
+        limit: keep s within ±limit, smoothly: limit · tanh(s/limit) takes its place. None for no bound.
 
     Returns:
         The total, and for every term d total / d loss, which is m c e^-s.
@@ -86,85 +117,151 @@ def uncertainty(
     Reference:
         Kendall, Gal and Cipolla, Multi-Task Learning Using Uncertainty, 2018, arXiv:1705.07115.
     """
-    if set(log_variances) != set(losses):
-        raise ValueError(f"uncertainty: log_variances must be {sorted(losses)}, got {sorted(log_variances)}")
-    multipliers = _multipliers(losses, weights)
+    return _call(learned(kendall, limit), losses, weights, "uncertainty", log_variances, nll)
+
+
+def revised_uncertainty(
+    losses: Scalars,
+    log_variances: Scalars,
+    weights: Scalars | None = None,
+    nll: NLL | None = None,
+    *,
+    limit: Number | None = None,
+) -> tuple[Array, dict[str, Array]]:
+    """Uncertainty weighting whose regulariser never pays for a small variance (Liebel and Körner).
+
+        total = Σ m (c e^-s L + 2r log(1 + e^s))
+
+    The total is positive. Its weights are not free of scale: a loss of 1e-4 gets 70 where `uncertainty` gives 5000.
+
+    Args:
+        losses: a scalar >= 0 for each term.
+        log_variances: s for each term; start at 0. Give them their own learning rate and no weight decay.
+        weights: the multipliers m of some terms; 1 for the others.
+        nll: (c, r) of some terms; (1, 1/2) for the others. The paper has (1/2, 1/2).
+        limit: keep s within ±limit, as in `uncertainty`.
+
+    Returns:
+        The total, and for every term d total / d loss, which is m c e^-s.
+
+    Raises:
+        ValueError: if `log_variances` are not one per term, or `weights` or `nll` name a term that is not there.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> halves, s = {"depth": (0.5, 0.5), "flow": (0.5, 0.5)}, {"depth": 0.0, "flow": 0.6931472}
+        >>> total, weights = jl.combine.revised_uncertainty({"depth": 2.0, "flow": 3.0}, s, nll=halves)
+        >>> round(float(total), 4)
+        3.5418
+
+    Reference:
+        Liebel and Körner, Auxiliary Tasks in Multi-task Learning, 2018, arXiv:1805.06334.
+    """
+    return _call(learned(liebel, limit), losses, weights, "revised_uncertainty", log_variances, nll)
+
+
+def log(losses: Scalars, weights: Scalars | None = None) -> tuple[Array, dict[str, Array]]:
+    """Add the logarithms of losses: every term counts alike, whatever its units, and nothing is learned.
+
+        total = Σ m log L
+
+    It is uncertainty weighting with each s at its optimum, and so right for a line search. A loss of exactly 0 is at
+    rest: its weight is 0.
+
+    Args:
+        losses: a scalar >= 0 for each term.
+        weights: the multipliers m of some terms; 1 for the others.
+
+    Returns:
+        The total, and for every term d total / d loss, which is m/L.
+
+    Raises:
+        ValueError: if `weights` names a term that is not there.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> total, weights = jl.combine.log({"class": 0.5, "box": 2.0})
+        >>> float(total), float(weights["class"])
+        (0.0, 2.0)
+
+    Reference:
+        The SI baseline of Navon et al., Multi-Task Learning as a Bargaining Game, 2022, arXiv:2202.01017.
+    """
+    return _call(add_logs, losses, weights)
+
+
+def geometric(losses: Scalars, weights: Scalars | None = None) -> tuple[Array, dict[str, Array]]:
+    """The geometric mean of losses.
+
+        total = (Π L^m)^(1/Σm)
+
+    Its gradient has the direction of `log`, and the size of the losses. Where one loss is 0, so is the total, at rest.
+
+    Args:
+        losses: a scalar >= 0 for each term.
+        weights: the multipliers m of some terms; 1 for the others. A term of 0 is left out.
+
+    Returns:
+        The total, and for every term d total / d loss, which is m/Σm · total/L.
+
+    Raises:
+        ValueError: if `weights` names a term that is not there.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> total, weights = jl.combine.geometric({"class": 0.5, "box": 8.0})
+        >>> round(float(total), 4), round(float(weights["box"]), 4)
+        (2.0, 0.125)
+
+    Reference:
+        Chennupati et al., MultiNet++, 2019, arXiv:1904.08492.
+    """
+    return _call(multiply, losses, weights)
+
+
+def soft_optimal(
+    losses: Scalars, weights: Scalars | None = None, *, temperature: Number = 1.0
+) -> tuple[Array, dict[str, Array]]:
+    """Weigh losses by a softmax over their inverses: uncertainty weighting at its optimum, with weights that sum to 1.
+
+        total = Σ m w L,   w = softmax(1/(T L)), a constant for the gradient
+
+    Args:
+        losses: a scalar >= 0 for each term.
+        weights: the multipliers m of some terms; 1 for the others. A term of 0 is left out of the softmax.
+        temperature: T > 0. The paper tunes it for every data set and gives no default; 1 is a placeholder.
+
+    Returns:
+        The total, and for every term d total / d loss, which is m w.
+
+    Raises:
+        ValueError: if `weights` names a term that is not there.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> total, weights = jl.combine.soft_optimal({"class": 0.5, "box": 2.0})
+        >>> round(float(weights["class"]), 4), round(float(total), 4)
+        (0.8176, 0.7736)
+
+    Reference:
+        Kirchdorfer et al., Analytical Uncertainty-Based Loss Weighting in Multi-Task Learning, 2024, arXiv:2408.07985.
+    """
+    return _call(by_inverse(temperature), losses, weights)
+
+
+def _call(
+    apply: Callable[..., Any],
+    losses: Scalars,
+    weights: Scalars | None,
+    name: str = "",
+    log_variances: Scalars | None = None,
+    nll: NLL | None = None,
+) -> tuple[Array, dict[str, Array]]:
+    """A combiner without an objective."""
+    if log_variances is not None and set(log_variances) != set(losses):
+        raise ValueError(f"{name}: log_variances must be {sorted(losses)}, got {sorted(log_variances)}")
+    given = check_names("weights", weights or {}, losses)
+    multipliers = {name: jnp.asarray(given.get(name, 1.0), jnp.result_type(float)) for name in losses}
     constants = dict.fromkeys(losses, (1.0, 0.5)) | check_names("nll", nll or {}, losses)
     finite = {name: silenced(losses[name], multipliers[name]) for name in losses}
-    return _uncertainty(finite, multipliers, log_variances, constants)
-
-
-def silenced(loss: Number, multiplier: Number) -> Array:
-    """The loss; 0 if it is not finite and its multiplier is 0. A finite loss keeps its slope by the multiplier."""
-    return jnp.where((jnp.asarray(multiplier) == 0) & ~jnp.isfinite(loss), 0, loss)
-
-
-def _sum(losses: Scalars, multipliers: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
-    return _add(multipliers[name] * losses[name] for name in losses), dict(multipliers)
-
-
-def _uncertainty(
-    losses: Scalars, multipliers: Mapping[str, Array], log_variances: Mapping[str, Any], nll: NLL
-) -> tuple[Array, dict[str, Array]]:
-    precision = {name: nll[name][0] * jnp.exp(-jnp.asarray(log_variances[name])) for name in losses}
-    total = _add(
-        multipliers[name] * (precision[name] * losses[name] + nll[name][1] * log_variances[name]) for name in losses
-    )
-    return total, {name: multipliers[name] * precision[name] for name in losses}
-
-
-class Combiner(NamedTuple):
-    """How an objective uses a combiner: what it learns, and how it adds up."""
-
-    init: Callable[[Mapping[str, tuple[float, float]], Scalars | None], dict[str, Array]]
-    apply: Callable[[Scalars, Mapping[str, Array], Mapping[str, Any], NLL], tuple[Array, dict[str, Array]]]
-
-
-def named(name: str) -> Combiner:
-    """Find a combiner by name."""
-    if name not in _combiners:
-        raise ValueError(
-            f"no combiner named {name!r}{did_you_mean(name, _combiners, f'there are {sorted(_combiners)}')}"
-        )
-    return _combiners[name]
-
-
-def _initial_log_variances(nll: NLL, losses: Scalars | None) -> dict[str, Array]:
-    """S = 0, or where its gradient is 0 for the given losses: s = log(c L / r)."""
-    if losses is None:
-        return {name: jnp.zeros(()) for name in nll}
-    check_names("losses", losses, nll)
-    if missing := [name for name in nll if name not in losses]:
-        raise ValueError(f"losses: no loss for {missing}; give one for each of {list(nll)}")
-    optimum = {name: c * jnp.asarray(losses[name], float) / r for name, (c, r) in nll.items()}
-    return {name: jnp.where(best > 0, jnp.log(jnp.where(best > 0, best, 1)), 0) for name, best in optimum.items()}
-
-
-_combiners = {
-    "sum": Combiner(
-        init=lambda nll, losses: {},
-        apply=lambda losses, multipliers, params, nll: _sum(losses, multipliers),
-    ),
-    "uncertainty": Combiner(
-        init=_initial_log_variances,
-        apply=_uncertainty,
-    ),
-}
-
-
-def _multipliers(losses: Scalars, weights: Scalars | None) -> dict[str, Array]:
-    given = check_names("weights", weights or {}, losses)
-    return {name: jnp.asarray(given.get(name, 1.0), jnp.result_type(float)) for name in losses}
-
-
-def check_names(what: str, given: Mapping[str, Any], terms: Iterable[str]) -> dict[str, Any]:
-    """`given` as a dict, once every name in it is the name of a term."""
-    known = list(terms)
-    for name in given:
-        if name not in known:
-            raise ValueError(f"{what}: no term {name!r}{did_you_mean(name, known, f'there are {sorted(known)}')}")
-    return dict(given)
-
-
-def _add(terms: Iterable[Array]) -> Array:
-    return jnp.asarray(builtins.sum(terms))
+    return apply(finite, multipliers, dict.fromkeys(losses, 1.0), log_variances, constants)

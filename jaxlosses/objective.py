@@ -169,7 +169,9 @@ class Objective:
         # Where a weight may turn out to be 0, a NaN under it must not reach the total.
         varying = {name for name, term in self.terms.items() if callable(term.weight) or term.ramp} | set(extra)
         shown = {name: combiners.silenced(loss[name], multiplier[name]) for name in loss if name in varying}
-        total, weight = combiners.named(self.combine).apply(loss | shown, multiplier, params or {}, self._nll())
+        total, weight = combiners.named(self.combine).apply(
+            loss | shown, multiplier, dict.fromkeys(loss, 1.0), params or {}, self._nll()
+        )
         aux = {"loss": loss, "weight": weight, "count": count, "active": active}
         return total, {key: {name: _scalar(of.get(name, 0)) for name in self.terms} for key, of in aux.items()}
 

@@ -76,3 +76,104 @@ def test_unknown_names():
         uncertainty(LOSSES, {"a": 0.0})
     with pytest.raises(ValueError, match="nll: no term 'depht'; did you mean 'depth'"):
         uncertainty({"depth": 1.0}, {"depth": 0.0}, nll={"depht": (1.0, 1.0)})
+
+
+# The other combiners
+
+BY_NAME = {
+    "sum": jl.combine.sum,
+    "log": jl.combine.log,
+    "geometric": jl.combine.geometric,
+    "uncertainty": lambda losses, weights: uncertainty(losses, S, weights, HALVES, limit=2.0),
+    "revised_uncertainty": lambda losses, weights: jl.combine.revised_uncertainty(losses, S, weights, HALVES),
+}
+
+
+def test_liebel_and_koerner():
+    np.testing.assert_allclose(jl.combine.revised_uncertainty(LOSSES, S, nll=HALVES)[0], 3.5417594692, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_every_combiner_reports_the_derivatives_of_its_total(name):
+    for weights in ({}, {"b": 0.7}, {"a": 0.0}):
+        total = lambda losses, w=weights: BY_NAME[name](losses, w)[0]  # noqa: E731
+        gradient, reported = jax.grad(total)(LOSSES), BY_NAME[name](LOSSES, weights)[1]
+        np.testing.assert_allclose([gradient[k] for k in "ab"], [reported[k] for k in "ab"], rtol=1e-5)
+        forward = jax.jvp(total, (LOSSES,), (dict.fromkeys(LOSSES, 1.0),))[1]
+        np.testing.assert_allclose(forward, sum(reported.values()), rtol=1e-5)
+
+
+def test_log_is_uncertainty_at_its_optimum():
+    """With s solved for, c e^-s L + r s has the weight r/L: twice the direction of log, at r = 1/2."""
+    best = {name: float(np.log(2 * 0.5 * loss)) for name, loss in LOSSES.items()}
+    solved_for = uncertainty(LOSSES, best, nll=HALVES)[1]
+    directly = jl.combine.log(LOSSES)[1]
+    np.testing.assert_allclose([2 * solved_for[k] for k in "ab"], [directly[k] for k in "ab"], rtol=1e-6)
+    np.testing.assert_allclose(jl.combine.log(LOSSES)[0], np.log(6.0), rtol=1e-6)
+
+
+def test_geometric_mean():
+    np.testing.assert_allclose(jl.combine.geometric(LOSSES)[0], 6.0**0.5, rtol=1e-6)
+    np.testing.assert_allclose(jl.combine.geometric(LOSSES, {"a": 3.0})[0], (2.0**3 * 3.0) ** 0.25, rtol=1e-6)
+    np.testing.assert_allclose(jl.combine.geometric(LOSSES, {"a": 0.0})[0], 3.0, rtol=1e-6)
+
+
+def test_soft_optimal():
+    total, weights = jl.combine.soft_optimal(LOSSES, temperature=0.5)
+    expected = np.exp([1.0, 2 / 3]) / np.exp([1.0, 2 / 3]).sum()
+    np.testing.assert_allclose([weights["a"], weights["b"]], expected, rtol=1e-6)
+    np.testing.assert_allclose(total, expected @ [2.0, 3.0], rtol=1e-6)
+    alone = jl.combine.soft_optimal(LOSSES, {"a": 0.0})[1]
+    assert (alone["a"], alone["b"]) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("name", ["log", "geometric", "soft_optimal"])
+def test_w6_a_loss_that_reaches_zero_stays_finite(name):
+    combine = getattr(jl.combine, name)
+    for losses in ({"a": 0.0, "b": 3.0}, {"a": 0.0, "b": 0.0}):
+        total, weights = combine(losses)
+        gradient = jax.grad(lambda losses: combine(losses)[0])(losses)
+        assert jnp.isfinite(total)
+        assert all(jnp.isfinite(x) for x in (*weights.values(), *gradient.values()))
+    assert jnp.isnan(combine({"a": -1.0, "b": 1.0})[0]) or name == "soft_optimal"
+    off = combine({"a": 1.0, "b": jnp.nan}, {"b": 0.0})
+    assert jnp.isfinite(off[0])
+    nothing = combine(LOSSES, {"a": 0.0, "b": 0.0})
+    assert nothing[0] == 0
+
+
+def test_w6_a_limit_keeps_the_variance_within_bounds():
+    """At L = 0 the slope in s is m r for ever; under a limit it dies out."""
+    free, bound = ({"k": -50.0}, {"k": 0.0}), {"k": -50.0}
+    weight = uncertainty({"k": 0.0}, bound, limit=3.0)[1]["k"]
+    np.testing.assert_allclose(weight, np.exp(3.0), rtol=1e-5)
+    slope = jax.grad(lambda s: uncertainty({"k": 0.0}, s, limit=3.0)[0])(free[0])["k"]
+    assert abs(slope) < 1e-6
+    near = jax.grad(lambda s: uncertainty({"k": 2.0}, s, limit=3.0)[0])(free[1])["k"]
+    np.testing.assert_allclose(near, 0.5 - 2.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("combine", ["uncertainty", "revised_uncertainty"])
+@pytest.mark.parametrize("limit", [None, 8.0])
+def test_both_start_at_rest_for_given_losses(combine, limit):
+    combiner = jl.combine.named({"name": combine, "limit": limit})
+    nll = {"a": (0.5, 0.5), "b": (1.0, 1.0)}
+    start = combiner.init(nll, LOSSES)
+    ones = {name: jnp.ones(()) for name in LOSSES}
+    slope = jax.grad(lambda s: combiner.apply(LOSSES, ones, ones, s, nll)[0])(start)
+    np.testing.assert_allclose([slope["a"], slope["b"]], 0, atol=1e-5)
+
+
+def test_a_combiner_of_your_own_and_words_that_are_none():
+    with pytest.raises(ValueError, match=r"combine.register: 'log' is already a combiner, of jaxlosses._combiners"):
+        jl.combine.register("log")(lambda: jl.combine.named("sum"))
+    with pytest.raises(ValueError, match=r"no combiner named 'uncertanty'; did you mean 'uncertainty'\?"):
+        jl.combine.named("uncertanty")
+    with pytest.raises(
+        ValueError, match=r"combiner 'soft_optimal' has no option 'temprature'; did you mean 'temperature'\?"
+    ):
+        jl.combine.named({"name": "soft_optimal", "temprature": 2.0})
+    with pytest.raises(
+        ValueError, match=r"combine must be the name of a combiner, or \{'name': name, \*\*options\}, got \{'T': 1\}"
+    ):
+        jl.combine.named({"T": 1})

@@ -17,6 +17,8 @@ from jaxlosses.losses.divergences import cross_entropy, entropy, kl_divergence
 from jaxlosses.losses.boxes import ciou_loss, diou_loss, giou_loss, iou_loss
 from jaxlosses.losses.box_similarities import box_ciou, box_diou, box_giou, box_iou
 from jaxlosses.losses.segmentation import dice_loss, jaccard_loss, tversky_loss
+from jaxlosses.losses.images import content_loss, content_style_loss, perceptual_loss, style_loss
+from jaxlosses.losses.gram import gram_matrix
 from jaxlosses.types import Parts
 from jaxlosses.registry import get, names, register, unregister
 from jaxlosses import combine
@@ -36,18 +38,22 @@ __all__ = [
     "checked",
     "ciou_loss",
     "combine",
+    "content_loss",
+    "content_style_loss",
     "cross_entropy",
     "dice_loss",
     "diou_loss",
     "entropy",
     "get",
     "giou_loss",
+    "gram_matrix",
     "huber_loss",
     "iou_loss",
     "jaccard_loss",
     "kl_divergence",
     "names",
     "nll_loss",
+    "perceptual_loss",
     "register",
     "sigmoid_binary_cross_entropy",
     "sigmoid_focal_loss",
@@ -55,6 +61,7 @@ __all__ = [
     "softmax_cross_entropy",
     "softmax_focal_loss",
     "squared_error",
+    "style_loss",
     "tversky_loss",
     "unregister",
 ]

@@ -1,6 +1,15 @@
 """The options under which every loss is held to the laws; a loss that is missing here fails `test_api.py`."""
 
+import jax.numpy as jnp
+
 from jaxlosses import registry, testing
+
+
+def two_layers(images):
+    """A network, small and smooth, with two layers of different height, width and channels."""
+    wide = jnp.sin(images) + 0.1 * jnp.roll(images, 1, axis=2)
+    return {"wide": wide, "deep": jnp.concatenate([wide[:, ::2], wide[:, 1:] ** 2], axis=3)[:, :1]}
+
 
 OPTIONS: dict[str, list[dict]] = {
     "absolute_error": [{}],
@@ -34,6 +43,10 @@ OPTIONS: dict[str, list[dict]] = {
     ],
     "jaccard_loss": [{}, {"smooth": 0.0, "activation": "sigmoid"}],
     "tversky_loss": [{}, {"fp_weight": 0.3, "fn_weight": 0.7}],
+    "perceptual_loss": [{}, {"extract": two_layers, "layer_weights": {"wide": 0.5, "deep": 2.0}}],
+    "content_loss": [{"layer_weights": 0.7}],
+    "style_loss": [{}, {"extract": two_layers, "normalization": "gatys"}],
+    "content_style_loss": [{}, {"extract": two_layers, "content_layers": ["deep"], "style_layers": {"wide": 0.2}}],
 }
 
 CASES = {

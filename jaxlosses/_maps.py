@@ -99,9 +99,11 @@ def chosen(loss: str, argument: str, layers: Any, targets: Maps) -> Weights:
         return dict.fromkeys(targets.by_path, 1.0)
     if not isinstance(layers, Sequence | Mapping) or isinstance(layers, str) or not layers:
         raise TypeError(f"{loss}: {argument} must be names, as in ['relu4_2'], or a dict of weights, got {layers!r}")
-    if isinstance(layers, Mapping):
-        return _weights(loss, argument, layers)
-    return {f"[{layer!r}]": 1.0 for layer in layers}
+    is_dict = isinstance(layers, Mapping)
+    weights = _weights(loss, argument, layers) if is_dict else {f"[{layer!r}]": 1.0 for layer in layers}
+    for path in weights:
+        _look_up(loss, targets, path, argument)
+    return weights
 
 
 def _by_path(tree: Any) -> dict[str, Any]:

@@ -320,7 +320,7 @@ def content_style_loss(
     style_layers = chosen("content_style_loss", "style_layers", style_layers, a)
     content = compare("content_style_loss", _content(normalization), f, p, content_layers)
     style = compare("content_style_loss", _style(normalization), f, a, style_layers, any_size=True)
-    return reduce(content_weight * content + style_weight * style, kept, reduction)
+    return reduce(jnp.add(content_weight * content, style_weight * style), kept, reduction)
 
 
 def _mean_square(f: Float[Array, "N H W C"], p: Float[Array, "N H W C"]) -> Float[Array, " N"]:

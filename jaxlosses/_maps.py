@@ -43,8 +43,8 @@ def take_in(
 ) -> tuple[*tuple[Maps, ...], checks.Kept]:
     """The door: each argument's maps as float32 (or float64), with 0 for masked images, and what is kept.
 
-    With `extract` the arguments are images, which are masked before the network sees them. `detach_targets` stops the
-    gradient into every argument but the first.
+    With `extract` the arguments are images, and the network sees an image of zeros in the place of a masked one.
+    `detach_targets` stops the gradient into every argument but the first.
     """
     given = [Maps(argument, _by_path(value)) for argument, value in inputs.items()]
     maps, reference = _one_batch(loss, given)
@@ -52,7 +52,7 @@ def take_in(
     maps = [_masked(m, kept) for m in maps]
     if extract is not None:
         outputs = [Maps(f"extract({m.argument})", _by_path(extract(_images(loss, m)))) for m in maps]
-        maps = [_masked(m, kept) for m in _one_batch(loss, outputs, reference)[0]]
+        maps, _ = _one_batch(loss, outputs, reference)
     if detach_targets:
         maps[1:] = [m._replace(by_path=jax.lax.stop_gradient(m.by_path)) for m in maps[1:]]
     return (*maps, kept)

@@ -18,7 +18,7 @@ other sizes each Gram matrix here is divided by its own.
 Features come as one map, as a list, tuple or dict of maps that may differ in H, W and C, or as images and a function:
 `extract=` takes images (N, H, W, C) to features, on both sides. `jaxlosses.vgg` has the networks of the papers.
 An image counts or does not: `where` and `sample_weights` are `(N,)`, and there is no masking of pixels, which the
-layers of a network mix.
+layers of a network mix. In the place of a masked image the function sees zeros, where it must be finite.
 """
 
 import functools

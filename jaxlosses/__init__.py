@@ -39,6 +39,8 @@ from jaxlosses.losses.boxes import (
     iou_loss,
 )
 from jaxlosses.losses.segmentation import dice_loss, jaccard_loss, tversky_loss
+from jaxlosses.losses.images import content_loss, content_style_loss, perceptual_loss, style_loss
+from jaxlosses.losses.gram import gram_matrix
 from jaxlosses.losses.adversarial import cycle_consistency_loss, discriminator_loss, generator_loss, identity_loss
 from jaxlosses.losses.penalties import elastic_net_penalty, l1_penalty, l2_penalty, soft_threshold, structural_risk
 from jaxlosses.types import Parts
@@ -66,6 +68,8 @@ __all__ = [
     "ciou_loss",
     "class_counts",
     "combine",
+    "content_loss",
+    "content_style_loss",
     "cross_entropy",
     "cycle_consistency_loss",
     "dice_loss",
@@ -80,6 +84,7 @@ __all__ = [
     "generator_loss",
     "get",
     "giou_loss",
+    "gram_matrix",
     "hardest",
     "huber_loss",
     "identity_loss",
@@ -94,6 +99,7 @@ __all__ = [
     "median_frequency_weights",
     "names",
     "nll_loss",
+    "perceptual_loss",
     "register",
     "sigmoid_binary_cross_entropy",
     "sigmoid_focal_loss",
@@ -103,6 +109,7 @@ __all__ = [
     "softmax_focal_loss",
     "squared_error",
     "structural_risk",
+    "style_loss",
     "tversky_loss",
     "unregister",
 ]

@@ -125,7 +125,7 @@ def same_shape(
     (first, reference), *others = zip(arrays, floats, strict=True)
     for name, array in others:
         if array.shape != reference.shape:
-            hint = _shape_hint(first, reference.shape, name, array.shape)
+            hint = shape_hint(first, reference.shape, name, array.shape)
             raise ValueError(
                 f"{loss}: {first} {reference.shape} and {name} {array.shape} must have equal shapes; {hint}"
             )
@@ -253,6 +253,16 @@ def check_axis(loss: str, name: str, array: Array, axis: int) -> int:
     return axis % array.ndim
 
 
+def shape_hint(first: str, a: tuple[int, ...], second: str, b: tuple[int, ...]) -> str:
+    """The likely fix where `first` of shape `a` and `second` of shape `b` should have one shape."""
+    for name, longer, shorter in ((second, b, a), (first, a, b)):
+        if longer[-1:] == (1,) and longer[:-1] == shorter:
+            return f"did you mean {name}{_drop_last(len(longer))}?"
+    if sorted(a) == sorted(b):
+        return f"did you mean to transpose {second}?"
+    return f"losses do not broadcast: jnp.broadcast_to({second}, {a}) if that is meant"
+
+
 def _aligned(loss: str, argument: str, array: Array, shape: tuple[int, ...]) -> Array:
     if array.shape == shape[: array.ndim]:
         return align(array, len(shape))
@@ -273,15 +283,6 @@ def _check_ids(loss: str, name: str, labels: Array, first: str, shape: tuple[int
         raise ValueError(f"{loss}: {expected}, got {labels.shape}; {hint}")
     if jnp.issubdtype(labels.dtype, jnp.floating):
         raise TypeError(f"{loss}: class ids must be integers, got {name} {labels.dtype}; {name}.astype(jnp.int32)?")
-
-
-def _shape_hint(first: str, a: tuple[int, ...], second: str, b: tuple[int, ...]) -> str:
-    for name, longer, shorter in ((second, b, a), (first, a, b)):
-        if longer[-1:] == (1,) and longer[:-1] == shorter:
-            return f"did you mean {name}{_drop_last(len(longer))}?"
-    if sorted(a) == sorted(b):
-        return f"did you mean to transpose {second}?"
-    return f"losses do not broadcast: jnp.broadcast_to({second}, {a}) if that is meant"
 
 
 def _drop_last(ndim: int) -> str:

@@ -1,6 +1,15 @@
 """The options under which every loss is held to the laws; a loss that is missing here fails `test_api.py`."""
 
+import jax.numpy as jnp
+
 from jaxlosses import registry, testing
+
+
+def two_layers(images):
+    """A network, small and smooth, of two layers that differ in height and channels."""
+    wide = jnp.sin(images) + 0.1 * jnp.roll(images, 1, axis=2)
+    return {"wide": wide, "deep": jnp.concatenate([wide[:, :1], wide[:, 1:2] ** 2], axis=3)}
+
 
 OPTIONS: dict[str, list[dict]] = {
     "absolute_error": [{}],
@@ -44,6 +53,10 @@ OPTIONS: dict[str, list[dict]] = {
     "generator_loss": [{}, {"kind": "minimax"}],
     "cycle_consistency_loss": [{}],
     "identity_loss": [{}],
+    "perceptual_loss": [{}, {"extract": two_layers, "layer_weights": {"wide": 0.5, "deep": 2.0}}],
+    "content_loss": [{"layer_weights": 0.7}],
+    "style_loss": [{}, {"extract": two_layers, "normalization": "gatys"}],
+    "content_style_loss": [{}, {"extract": two_layers, "content_layers": ["deep"], "style_layers": {"wide": 0.2}}],
 }
 
 CASES = {

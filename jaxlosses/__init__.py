@@ -46,7 +46,9 @@ from jaxlosses.losses.penalties import elastic_net_penalty, l1_penalty, l2_penal
 from jaxlosses.types import Parts
 from jaxlosses.registry import get, names, register, unregister
 from jaxlosses import combine
-from jaxlosses.objective import Objective, Term
+from jaxlosses._schedules import schedule
+from jaxlosses.term import Term
+from jaxlosses.objective import Objective, value_only
 from jaxlosses.checks import checked
 
 __all__ = [
@@ -101,6 +103,7 @@ __all__ = [
     "nll_loss",
     "perceptual_loss",
     "register",
+    "schedule",
     "sigmoid_binary_cross_entropy",
     "sigmoid_focal_loss",
     "smooth_l1_loss",
@@ -112,4 +115,5 @@ __all__ = [
     "style_loss",
     "tversky_loss",
     "unregister",
+    "value_only",
 ]

@@ -1,19 +1,18 @@
 """What an objective cannot mean: names, options, inputs and stages, judged when it is made."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from jaxlosses import registry
-from jaxlosses.combine import named
+from jaxlosses._combiners import named
 
 if TYPE_CHECKING:
-    from jaxlosses.objective import Objective, Term
+    from jaxlosses.objective import Objective
+    from jaxlosses.term import Term
 
 
 def check_objective(objective: "Objective") -> None:
     """Raise for what cannot be meant, in words that name the term and suggest the fix."""
-    if not isinstance(objective.combine, str):
-        raise ValueError(f"combine must be the name of a combiner, got {objective.combine!r}")
     named(objective.combine)
     if not objective.terms:
         raise ValueError("an objective needs at least one term")
@@ -37,7 +36,7 @@ def _check_fields(term: "Term") -> None:
     if not isinstance(term.loss, str) and not callable(term.loss):
         raise ValueError(f"loss must be a registered name or a function, got {term.loss!r}")
     for field, paths in {
-        "inputs": term.inputs,
+        "inputs": term.inputs.values() if isinstance(term.inputs, Mapping) else term.inputs,
         "where": (term.where,),
         "sample_weights": (term.sample_weights,),
     }.items():
@@ -56,11 +55,31 @@ def _check_loss(term: "Term") -> None:
             raise ValueError(f"{option!r} is no option of the loss; did you mean Term(..., {option}=)?")
         if option not in known and not registry.takes_any_keyword(row.function):
             raise ValueError(f"loss {row.name!r} has no option {option!r}{registry.did_you_mean(option, known)}")
-    if not len(row.inputs) <= len(term.inputs) <= registry.most_inputs(row.function):
+    if isinstance(term.inputs, Mapping):
+        _check_names(term, known)
+    elif not len(row.inputs) <= len(term.inputs) <= registry.most_inputs(row.function):
         inputs = f"{len(row.inputs)} input{'s' if len(row.inputs) != 1 else ''} {row.inputs}"
         raise ValueError(f"loss {row.name!r} takes {inputs}, inputs has {len(term.inputs)}: {term.inputs}")
-    if term.reduction not in ("mean", "sum"):
-        raise ValueError(f"reduction must be 'mean' or 'sum', got {term.reduction!r}")
+    if term.reduction not in ("mean", "sum", "per_example"):
+        raise ValueError(f"reduction must be 'mean', 'sum' or 'per_example', got {term.reduction!r}")
+    if term.reduction == "per_example" and row.couples_batch:
+        raise ValueError(
+            f"loss {row.name!r} compares examples with each other: reduction='per_example' takes them apart"
+        )
+
+
+def _check_names(term: "Term", options: Sequence[str]) -> None:
+    row, given = term.row, [str(name) for name in term.inputs]
+    if missing := [name for name in row.inputs if name not in given]:
+        raise ValueError(f"loss {row.name!r} takes {row.inputs}, inputs has no {missing[0]!r}: {given}")
+    for name in given:
+        if name in registry.CONTRACT:
+            raise ValueError(f"{name!r} is no input of the loss; did you mean Term(..., {name}=)?")
+        if name not in (*row.inputs, *options) and not registry.takes_any_keyword(row.function):
+            known = (*row.inputs, *options)
+            raise ValueError(f"loss {row.name!r} has no input {name!r}{registry.did_you_mean(name, known)}")
+        if name in term.options:
+            raise ValueError(f"{name!r} is both an input and an option")
 
 
 def _check_stages(term: "Term", boundaries: Sequence[int]) -> None:

@@ -8,73 +8,23 @@ and a term that is off, or has no labels in the batch, moves nothing.
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxlosses import checks, registry
+from jaxlosses import _config, _devices, _report
 from jaxlosses import combine as combiners
+from jaxlosses._combiners import check_names, silenced
 from jaxlosses._frozen import FrozenDict, frozen
 from jaxlosses._meant import check_objective
-from jaxlosses._paths import Path, look_up
-from jaxlosses.reduction import reduce
+from jaxlosses._schedules import Ramp
+from jaxlosses._terms import parts_of
+from jaxlosses.term import Term
 from jaxlosses.types import Number, Parts
 
-__all__ = ["Objective", "Term"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Term:
-    """What is compared, how much it weighs, and when.
-
-    Args:
-        loss: a registered name, or any function of arrays that returns a value per element or example (optax's losses,
-            your own). Its positional parameters are its inputs; the others are options.
-        inputs: one dotted path into the data for each input, such as `("out.logits", "batch.label")`. A path may also
-            be a function of the data.
-        where: the path of a bool array; True counts. Its shape is the start of the values' shape.
-        sample_weights: the path of numbers >= 0, aligned like `where`.
-        weight: a number, or a function of the step (any optax schedule). A number is part of the program: to change
-            weights without compiling again, pass `weights` to the call. A weight of 0 takes the term out of it.
-        start: the first stage in which the term is active.
-        stop: the first stage in which it no longer is; None for never.
-        ramp: fade in linearly over this many steps after the boundary of `start`; it follows `step`, also when the
-            call overrides the stage.
-        reduction: `"mean"` (what counts, divided by how much of it there is) or `"sum"`.
-        options: keywords of the loss, such as `{"gamma": 2.0}`. Lists and arrays become (nested) tuples, which hash.
-
-    Example:
-        >>> import jaxlosses as jl
-        >>> term = jl.Term("softmax_focal_loss", ("out.logits", "batch.label"), options={"gamma": 1.5})
-        >>> term == jl.Term("softmax_focal_loss", ["out.logits", "batch.label"], options={"gamma": 1.5})
-        True
-    """
-
-    loss: str | Callable[..., Any]
-    inputs: Sequence[Path]
-    where: Path | None = None
-    sample_weights: Path | None = None
-    weight: Number | Callable[[Any], Any] = 1.0
-    start: int = 0
-    stop: int | None = None
-    ramp: int = 0
-    reduction: str = "mean"
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        inputs = (self.inputs,) if isinstance(self.inputs, str) or callable(self.inputs) else tuple(self.inputs)
-        object.__setattr__(self, "inputs", inputs)
-        object.__setattr__(self, "options", frozen(self.options))
-        object.__setattr__(self, "weight", frozen(self.weight))
-
-    @property
-    def row(self) -> registry.Loss:
-        """The facts about the loss; the defaults for a function that is not registered."""
-        if isinstance(self.loss, str):
-            return registry.get(self.loss)
-        return registry.facts_of(self.loss)
+__all__ = ["Objective", "Term", "value_only"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +34,8 @@ class Objective:
     Args:
         terms: a `Term` for each name.
         boundaries: the steps at which stages 1, 2, ... begin.
-        combine: `"sum"`, or `"uncertainty"` for learned weights (see `jaxlosses.combine`).
+        combine: `"sum"`, `"uncertainty"` for learned weights, or another name of `jaxlosses.combine`; with options, a
+            dict: `{"name": "soft_optimal", "temperature": 2.0}`.
 
     Raises:
         ValueError: for a name, option, number of inputs or stage that cannot be meant; the message names the term.
@@ -106,7 +57,7 @@ class Objective:
 
     terms: Mapping[str, Term]
     boundaries: Sequence[int] = dataclasses.field(default=(), kw_only=True)
-    combine: str = dataclasses.field(default="sum", kw_only=True)
+    combine: str | Mapping[str, Any] = dataclasses.field(default="sum", kw_only=True)
 
     def __post_init__(self) -> None:
         boundaries = frozen(self.boundaries)
@@ -114,6 +65,7 @@ class Objective:
             raise ValueError(f"boundaries must be a list of steps (integers), got {self.boundaries!r}")
         object.__setattr__(self, "terms", FrozenDict(self.terms))
         object.__setattr__(self, "boundaries", boundaries)
+        object.__setattr__(self, "combine", frozen(self.combine))
         for name, term in self.terms.items():
             if not isinstance(term, Term):
                 raise ValueError(f"term {name!r}: must be a jaxlosses.Term, got {term!r}")
@@ -136,10 +88,12 @@ class Objective:
         stage: Number | None = None,
         params: Mapping[str, Any] | None = None,
         weights: Mapping[str, Number] | None = None,
+        counts: Mapping[str, Number] | None = None,
+        axis_name: str | tuple[str, ...] | None = None,
     ) -> tuple[Array, dict[str, dict[str, Array]]]:
         """Evaluate every active term and combine them.
 
-        All arguments may be traced: one compiled program serves every step, stage and weight.
+        All arguments but `axis_name` may be traced: one compiled program serves every step, stage and weight.
 
         Args:
             data: what the terms' paths lead into, by habit `{"out": model_outputs, "batch": batch}`.
@@ -148,6 +102,10 @@ class Objective:
             stage: overrides the stage that `step` is in.
             params: what `init` made, as trained so far; only for combiners that learn.
             weights: multipliers of some terms, on top of their own weights.
+            counts: of the whole batch, if `data` is a microbatch of it: what `counts` returned. Then totals and
+                gradients of the microbatches are *added*, and give exactly those of the batch.
+            axis_name: inside `shard_map` or `pmap`, the axis over which the batch is spread: sums and counts are added
+                over it. Take `jax.lax.pmean` of the gradients over the same axis.
 
         Returns:
             The total, and `aux` with a scalar for every term: `aux["loss"]`, unweighted; `aux["weight"]`, the
@@ -156,24 +114,109 @@ class Objective:
         Raises:
             ValueError: if data, parameters or weights do not fit; the message names the term.
         """
-        now = self._now(step, stage)
-        extra = combiners.check_names("weights", weights or {}, self.terms)
-        _check_params(self.init(), params or {})
-        loss, multiplier, count, active = {}, {}, {}, {}
-        for name, term in self.present_terms().items():
-            active[name] = self._is_active(term, now)
-            parts = _gated(active[name], lambda name=name, term=term: _parts(name, term, data))
-            loss[name], count[name] = parts.mean() if term.reduction == "mean" else parts.sum, parts.count
-            weight = self._weight(name, term, now) * jnp.asarray(extra.get(name, 1.0), loss[name].dtype)
-            multiplier[name] = jnp.where(active[name] & (parts.count != 0), weight, 0)
-        # Where a weight may turn out to be 0, a NaN under it must not reach the total.
-        varying = {name for name, term in self.terms.items() if callable(term.weight) or term.ramp} | set(extra)
-        shown = {name: combiners.silenced(loss[name], multiplier[name]) for name in loss if name in varying}
-        total, weight = combiners.named(self.combine).apply(
-            loss | shown, multiplier, dict.fromkeys(loss, 1.0), params or {}, self._nll()
-        )
-        aux = {"loss": loss, "weight": weight, "count": count, "active": active}
-        return total, {key: {name: _scalar(of.get(name, 0)) for name in self.terms} for key, of in aux.items()}
+        combiner, params = combiners.named(self.combine), self._known_params(params or {})
+        if counts is not None and not combiner.additive:
+            raise ValueError(f"totals of {self.combine!r} do not add up over microbatches: counts= needs a sum")
+        of = self._evaluate(data, step, stage, weights, counts, axis_name)
+        total, weight = combiner.apply(of.shown, of.multiplier, of.share, params, self._nll())
+        return total, self._aux(of, weight)
+
+    def losses(self, data: Any, **options: Any) -> tuple[dict[str, Array], dict[str, dict[str, Array]]]:
+        """Every term's loss times its multiplier, not combined: for methods that want each term's gradient.
+
+        Args:
+            data: as in a call.
+            **options: the keywords of a call.
+
+        Returns:
+            A dict of scalars, 0 for a term that is off, and `aux`. Feed a function that returns them to
+            `jax.jacrev(..., has_aux=True)`, or to `jaxlosses.gradients`.
+        """
+        self._known_params(options.pop("params", None) or self.init())
+        given = {key: options.pop(key, None) for key in ("step", "stage", "weights", "counts", "axis_name")}
+        if options:
+            raise ValueError(f"losses takes the keywords of a call, got {sorted(options)}")
+        of = self._evaluate(data, *given.values())
+        weighed = {name: of.multiplier[name] * of.shown[name] for name in of.shown}
+        return {name: _scalar(weighed.get(name, 0)) for name in self.terms}, self._aux(of, of.multiplier)
+
+    def counts(self, data: Any) -> dict[str, Array]:
+        """What every term's mean is over, for a whole batch that will be trained on in microbatches.
+
+        Args:
+            data: as in a call. In the place of outputs `jax.eval_shape(net, ...)` will do where counts depend on
+                masks, weights and labels alone, as they mostly do: then no forward pass is made.
+        """
+        real = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype) if isinstance(x, jax.ShapeDtypeStruct) else x, data)
+        return {name: parts_of(name, term, real).count for name, term in self.present_terms().items()}
+
+    def at_stage(self, stage: int) -> "Objective":
+        """The objective of one stage, whose program has nothing of the terms that are off in it.
+
+        A conditional skips what an inactive term costs to run, but its program, its memory and the heads of a model
+        that only it reads are still there. This objective has none of it: build the jitted step anew at a boundary.
+        It takes the same `params`.
+        """
+        if not 0 <= stage <= len(self.boundaries):
+            raise ValueError(f"at_stage({stage}): boundaries {self.boundaries} make stages 0 to {len(self.boundaries)}")
+        terms = {}
+        for name, term in self.terms.items():
+            on = term.start <= stage and (term.stop is None or stage < term.stop)
+            weight = Ramp(term.weight, self.boundaries[term.start - 1], term.ramp) if on and term.ramp else term.weight
+            terms[name] = dataclasses.replace(term, start=0, stop=None, ramp=0, weight=weight if on else 0.0)
+        return Objective(terms, combine=self.combine)
+
+    def __add__(self, other: "Objective") -> "Objective":
+        """The terms of both. Their stages and combiners must be the same; without stages, either's will do."""
+        if not isinstance(other, Objective):
+            return NotImplemented
+        if self.combine != other.combine:
+            raise ValueError(f"cannot add objectives that combine by {self.combine!r} and by {other.combine!r}")
+        if self.boundaries and other.boundaries and self.boundaries != other.boundaries:
+            raise ValueError(f"cannot add objectives with boundaries {self.boundaries} and {other.boundaries}")
+        if both := sorted(set(self.terms) & set(other.terms)):
+            raise ValueError(f"cannot add objectives that both have a term {both[0]!r}; rename one")
+        boundaries = self.boundaries or other.boundaries
+        return Objective({**self.terms, **other.terms}, boundaries=boundaries, combine=self.combine)
+
+    def check(self, data: Any) -> str:
+        """Look at every term without running anything, and raise the first error there is.
+
+        Args:
+            data: as in a call; arrays, or what `jax.eval_shape` makes of them.
+
+        Returns:
+            A table of the terms: what they read, in which shapes, when they are active, and with which weight; and
+            what no term reads.
+        """
+        return _report.checked_table(self, data)
+
+    def to_config(self) -> dict[str, Any]:
+        """The objective as plain data for TOML, JSON or a sweep; `from_config` makes an equal one of it.
+
+        Raises:
+            ValueError: for a term that has a function in it, which the message names.
+        """
+        return _config.to_config(self)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], *, allow_import: bool = False) -> "Objective":
+        """Make an objective of plain data: the fields of `Objective` and `Term` by their names.
+
+        Args:
+            config: a mapping, or a ConfigDict. A schedule is `{"schedule": "linear_schedule", "init_value": 0.0, ...}`.
+            allow_import: let a loss be `"module:function"`, which runs that module's code.
+
+        Raises:
+            ValueError: for a key that is none, or whatever else cannot be meant; the message names the term.
+
+        Example:
+            >>> import jaxlosses as jl
+            >>> config = {"terms": {"box": {"loss": "giou_loss", "inputs": ["out.box", "batch.box"], "weight": 2.0}}}
+            >>> jl.Objective.from_config(config).to_config() == config
+            True
+        """
+        return _config.objective_from_config(cls, Term, config, allow_import)
 
     def present_terms(self) -> dict[str, Term]:
         """The terms that are in the program: all but those of a constant weight 0."""
@@ -203,10 +246,45 @@ class Objective:
         if now.step is None:
             what = "weight is a schedule" if callable(term.weight) else f"ramp={term.ramp} counts steps"
             raise ValueError(f"term {name!r}: {what}: call the objective with step=")
-        weight = term.weight(now.step) if callable(term.weight) else term.weight
-        if not term.ramp:
-            return weight
-        return weight * jnp.clip((now.step - jnp.asarray(self.boundaries[term.start - 1], float)) / term.ramp, 0, 1)
+        return Ramp(term.weight, self.boundaries[term.start - 1] if term.ramp else 0, term.ramp)(now.step)
+
+    def _evaluate(
+        self, data: Any, step: Any, stage: Any, weights: Any, counts: Any, axis_name: str | tuple[str, ...] | None
+    ) -> "_Evaluated":
+        now, terms = self._now(step, stage), self.present_terms()
+        extra = check_names("weights", weights or {}, self.terms)
+        active = {name: self._is_active(term, now) for name, term in terms.items()}
+        parts = {
+            name: _gated(active[name], lambda name=name, term=term: parts_of(name, term, data))
+            for name, term in terms.items()
+        }
+        if axis_name is not None:  # once for all terms, and outside of every branch
+            parts = jax.lax.psum(parts, axis_name)
+        whole = {name: part.count for name, part in parts.items()} | check_names("counts", counts or {}, self.terms)
+        loss, multiplier, share = {}, {}, {}
+        for name, term in terms.items():
+            total = Parts(parts[name].sum, jnp.asarray(whole[name], parts[name].sum.dtype))
+            loss[name] = total.sum if term.reduction == "sum" else total.mean()
+            share[name] = 1.0 if counts is None else Parts(parts[name].count, total.count).mean()
+            weight = self._weight(name, term, now) * jnp.asarray(extra.get(name, 1.0), loss[name].dtype)
+            multiplier[name] = jnp.where(active[name] & (total.count != 0), weight, 0)
+        # Where a weight may turn out to be 0, a NaN under it must not reach the total.
+        varying = {name for name, term in terms.items() if callable(term.weight) or term.ramp} | set(extra)
+        shown = {name: silenced(loss[name], multiplier[name]) if name in varying else loss[name] for name in loss}
+        count = {name: part.count for name, part in parts.items()}
+        return _Evaluated(loss, shown, multiplier, share, count, active)
+
+    def _aux(self, of: "_Evaluated", weight: Mapping[str, Any]) -> dict[str, dict[str, Array]]:
+        shown = {"loss": of.loss, "weight": weight, "count": of.counted, "active": of.active}
+        return {key: {name: _scalar(by_name.get(name, 0)) for name in self.terms} for key, by_name in shown.items()}
+
+    def _known_params(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Of the parameters those that belong to a term that is present; no other may be missing or strange."""
+        expected = self.init()
+        gone = set(self.terms) - set(self.present_terms()) if expected else set()
+        if not set(expected) <= set(params) or set(params) - set(expected) - gone:
+            raise ValueError(f"params must be what init() made: {sorted(expected)}, got {sorted(params)}")
+        return {name: params[name] for name in expected}
 
 
 class _Now(NamedTuple):
@@ -214,63 +292,60 @@ class _Now(NamedTuple):
     step: Array | None
 
 
+class _Evaluated(NamedTuple):
+    """By term: the loss, the same without a NaN that its multiplier silences, and what the combiner needs."""
+
+    loss: dict[str, Array]
+    shown: dict[str, Array]
+    multiplier: dict[str, Array]
+    share: dict[str, Any]
+    counted: dict[str, Array]
+    active: dict[str, Array | bool]
+
+
 def _gated(active: Array | bool, evaluate: Callable[[], Parts]) -> Parts:
     """Nothing of an inactive term runs: multiplying by 0 would let its NaN through."""
     if active is True:
         return evaluate()
     nothing = jax.eval_shape(evaluate)
-    return jax.lax.cond(active, evaluate, lambda: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), nothing))
-
-
-def _parts(name: str, term: Term, data: Any) -> Any:
-    try:
-        inputs = [look_up(data, path) for path in term.inputs]
-        where = None if term.where is None else look_up(data, term.where)
-        weights = None if term.sample_weights is None else look_up(data, term.sample_weights)
-        if set(registry.CONTRACT) <= set(registry.keywords_of(term.row.function)):
-            keywords = {**term.options, "where": where, "sample_weights": weights, "reduction": "parts"}
-            return term.row.function(*inputs, **keywords)
-        return _reduce_foreign(term, inputs, where, weights)
-    except checks.AlignmentError as error:
-        path = getattr(term, error.argument)
-        message = (
-            f"{error.argument} {path!r} has shape {error.shape}, which is not the start of the loss's {error.expected}"
-        )
-        raise ValueError(f"term {name!r}: {message}") from error
-    except (ValueError, TypeError) as error:
-        if type(error) not in (ValueError, TypeError):
-            raise
-        raise type(error)(f"term {name!r}: {error}") from error
-
-
-def _reduce_foreign(term: Term, inputs: list[Any], where: Any, weights: Any) -> Any:
-    """Any function that returns values: mask what goes in and what comes out, so that NaN neither enters nor leaves."""
-    inputs = [_masked_input(place, x, where, weights) for place, x in enumerate(inputs)]
-    (values,) = checks.to_floats(term.row.name, values=term.row.function(*inputs, **term.options))
-    return reduce(values, checks.keep(term.row.name, where, weights, values.shape, values), "parts")
-
-
-def _masked_input(place: int, x: Any, where: Any, weights: Any) -> Any:
-    """What is masked, and what is not finite under a weight of 0, gives way to a harmless number."""
-    if where is None and weights is None:
-        return x
-    array = jnp.asarray(x)
-    floats = jnp.issubdtype(array.dtype, jnp.floating)
-    # We cannot know where a foreign loss is smooth. 1/2, 1/3, ... are probabilities, have a logarithm and a norm,
-    # and differ from each other.
-    safe = 1 / (place + 2) if floats else 0
-    spoilt = ~jnp.isfinite(array)
-    for given, off in ((where, lambda mask: ~mask), (weights, lambda weight: (weight == 0) & spoilt)):
-        # A shape that does not fit is judged later, by the values that come out.
-        if given is not None and array.shape[: jnp.ndim(given)] == jnp.shape(given):
-            array = jnp.where(off(checks.align(jnp.asarray(given), array.ndim)), safe, array)
-    return array
+    return jax.lax.cond(active, evaluate, lambda: jax.tree.map(_devices.zeros_like, nothing))
 
 
 def _scalar(value: Any) -> Array:
     return jnp.asarray(value, jnp.float32)
 
 
-def _check_params(expected: Mapping[str, Any], params: Mapping[str, Any]) -> None:
-    if set(expected) != set(params):
-        raise ValueError(f"params must be what init() made: {sorted(expected)}, got {sorted(params)}")
+_Aux = TypeVar("_Aux", bound=Callable[..., Any])
+
+
+def value_only(function: _Aux) -> Callable[..., Any]:
+    """Drop the auxiliary output of a loss function, for optimisers that call it themselves (L-BFGS, line searches).
+
+        value_only(f)(*args) = f(*args)[0]
+
+    Args:
+        function: returns `(value, aux)`.
+
+    Returns:
+        A function of the same signature, by which optax routes extra arguments, that returns the value. If the
+        objective has stages or schedules, take a fresh `jax.value_and_grad` in each step: values that optax has cached
+        are those of the step before.
+
+    Raises:
+        TypeError: at its call, if `function` returns no pair.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.value_only(lambda params, batch: (params * batch, {"count": 3}))(2.0, batch=4.0)
+        8.0
+
+    Reference:
+        `optax.value_and_grad_from_state`, 2024.
+    """
+
+    @functools.wraps(function)
+    def value(*args: Any, **kwargs: Any) -> Any:
+        result, _ = function(*args, **kwargs)
+        return result
+
+    return value

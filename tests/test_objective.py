@@ -347,7 +347,10 @@ CONSTRUCTION = {
         {"seg": Term("mse", ("a", "b"), options={"where": "m"})},
         {},
     ),
-    "term 'seg': reduction must be 'mean' or 'sum', got 'avg'": ({"seg": Term("mse", ("a", "b"), reduction="avg")}, {}),
+    "term 'seg': reduction must be 'mean', 'sum' or 'per_example', got 'avg'": (
+        {"seg": Term("mse", ("a", "b"), reduction="avg")},
+        {},
+    ),
     "stage 0 has no active term": ({"seg": Term("mse", ("a", "b"), start=1)}, {"boundaries": [5]}),
     "an objective needs at least one term": ({}, {}),
     "boundaries must be increasing steps > 0, got (5, 5)": ({"seg": TERM}, {"boundaries": [5, 5]}),

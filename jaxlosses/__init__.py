@@ -16,7 +16,20 @@ from jaxlosses.losses.classification import (
 from jaxlosses.losses.divergences import cross_entropy, entropy, kl_divergence
 from jaxlosses.losses.boxes import ciou_loss, diou_loss, giou_loss, iou_loss
 from jaxlosses.losses.box_similarities import box_ciou, box_diou, box_giou, box_iou
-from jaxlosses.losses.segmentation import dice_loss, jaccard_loss, tversky_loss
+from jaxlosses.losses.segmentation import (
+    dice_coefficient,
+    dice_loss,
+    f_beta,
+    jaccard_index,
+    jaccard_loss,
+    lovasz_hinge_loss,
+    lovasz_softmax_loss,
+    precision,
+    sensitivity,
+    sensitivity_specificity_loss,
+    specificity,
+    tversky_loss,
+)
 from jaxlosses.types import Parts
 from jaxlosses.registry import get, names, register, unregister
 from jaxlosses import combine
@@ -37,23 +50,32 @@ __all__ = [
     "ciou_loss",
     "combine",
     "cross_entropy",
+    "dice_coefficient",
     "dice_loss",
     "diou_loss",
     "entropy",
+    "f_beta",
     "get",
     "giou_loss",
     "huber_loss",
     "iou_loss",
+    "jaccard_index",
     "jaccard_loss",
     "kl_divergence",
+    "lovasz_hinge_loss",
+    "lovasz_softmax_loss",
     "names",
     "nll_loss",
+    "precision",
     "register",
+    "sensitivity",
+    "sensitivity_specificity_loss",
     "sigmoid_binary_cross_entropy",
     "sigmoid_focal_loss",
     "smooth_l1_loss",
     "softmax_cross_entropy",
     "softmax_focal_loss",
+    "specificity",
     "squared_error",
     "tversky_loss",
     "unregister",

@@ -31,9 +31,17 @@ OPTIONS: dict[str, list[dict]] = {
         {"per_class": True},
         {"activation": "softmax"},
         {"ignore_label": 1},
+        {"batch": True, "classes": "present"},
     ],
-    "jaccard_loss": [{}, {"smooth": 0.0, "activation": "sigmoid"}],
-    "tversky_loss": [{}, {"fp_weight": 0.3, "fn_weight": 0.7}],
+    "jaccard_loss": [{}, {"smooth": 0.0, "activation": "sigmoid"}, {"soft_labels": True, "log": True}],
+    "tversky_loss": [
+        {},
+        {"fp_weight": 0.3, "fn_weight": 0.7},
+        {"average": "micro", "include_background": False, "classes": "present"},
+    ],
+    "sensitivity_specificity_loss": [{}, {"sensitivity_weight": 0.4, "per_class": True, "classes": (2, 0)}],
+    "lovasz_hinge_loss": [{}],
+    "lovasz_softmax_loss": [{}, {"per_image": True, "activation": "softmax", "ignore_label": 1}],
 }
 
 CASES = {

@@ -161,7 +161,7 @@ class Regions:
         return safe_divide(jnp.sum(jnp.where(self.counted, values, 0), axis=-1), number), kept
 
 
-def regions(
+def split(
     x: Pixels,
     classes: str | Sequence[int] = "all",
     include_background: bool = True,
@@ -170,7 +170,7 @@ def regions(
     batch: bool = False,
     axis_name: Hashable | None = None,
 ) -> Regions:
-    """What the numbers are about; an image, or a batch, without pixels is masked."""
+    """Which pixels make a number together; an image, or a batch, without any is masked."""
     loss, weights, kept = x.kept.loss, x.kept.weights, x.kept
     if average not in ("macro", "micro"):
         raise ValueError(f"{loss}: average must be 'macro' or 'micro', got {average!r}")

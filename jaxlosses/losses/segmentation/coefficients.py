@@ -23,7 +23,7 @@ from jaxtyping import Float
 
 from jaxlosses import checks
 from jaxlosses._numerics import safe_divide
-from jaxlosses.losses.segmentation._pixels import pixels, regions
+from jaxlosses.losses.segmentation._pixels import pixels, split
 from jaxlosses.types import ArrayLike, Number
 
 __all__ = ["dice_coefficient", "f_beta", "jaccard_index", "precision", "sensitivity", "specificity"]
@@ -300,7 +300,7 @@ def _count(
 ) -> _Counts:
     names = ("predictions", "targets")
     x = pixels(metric, predictions, targets, None, class_axis, ignore_label, where, names=names)
-    of = regions(x)
-    tp, fp = of.total(x.p * x.g), of.total(x.p * (1 - x.g))
-    fn, tn = of.total((1 - x.p) * x.g), of.total((1 - x.p) * (x.inside - x.g))
-    return _Counts(tp, fp, fn, tn, of.kept)
+    regions = split(x)
+    tp, fp = regions.total(x.p * x.g), regions.total(x.p * (1 - x.g))
+    fn, tn = regions.total((1 - x.p) * x.g), regions.total((1 - x.p) * (x.inside - x.g))
+    return _Counts(tp, fp, fn, tn, regions.kept)

@@ -29,7 +29,7 @@ from jaxtyping import Bool, Float, Int
 
 from jaxlosses import checks
 from jaxlosses._numerics import absolute, safe_divide, times
-from jaxlosses.losses.segmentation._pixels import Pixels, Regions, pixels, regions, register_masks
+from jaxlosses.losses.segmentation._pixels import Pixels, Regions, pixels, register_masks, split
 from jaxlosses.reduction import reduce
 from jaxlosses.types import ArrayLike, Reduced
 
@@ -93,9 +93,9 @@ def lovasz_hinge_loss(
     """
     names = ("logits", "labels")
     x = pixels("lovasz_hinge_loss", logits, labels, None, None, ignore_label, where, sample_weights, names)
-    of = regions(x, batch=not per_image, axis_name=axis_name)
+    regions = split(x, batch=not per_image, axis_name=axis_name)
     errors = checks.masked(jax.nn.relu(1 - x.p * (2 * x.g - 1)), x.kept.mask)
-    values, kept = of.over_classes(_extension(errors, x, of), per_class=False)
+    values, kept = regions.over_classes(_extension(errors, x, regions), per_class=False)
     return reduce(values, kept, reduction)
 
 
@@ -168,24 +168,24 @@ def lovasz_softmax_loss(
     x = pixels(loss, probabilities, labels, activation, class_axis, ignore_label, where, sample_weights, names)
     if class_axis is None and classes == "present":  # the default; skipping images would let false positives go free
         classes = "all"
-    of = regions(x, classes, include_background, "macro", per_class, not per_image, axis_name)
-    values, kept = of.over_classes(_extension(absolute(x.g - x.p), x, of), per_class)
+    regions = split(x, classes, include_background, "macro", per_class, not per_image, axis_name)
+    values, kept = regions.over_classes(_extension(absolute(x.g - x.p), x, regions), per_class)
     return reduce(values, kept, reduction)
 
 
-def _extension(errors: Float[Array, "..."], x: Pixels, of: Regions) -> Float[Array, "..."]:
+def _extension(errors: Float[Array, "..."], x: Pixels, regions: Regions) -> Float[Array, "..."]:
     """Σ_k m_k (J_k - J_{k-1}) of each region."""
     binary = (x.g == 0) | (x.g == 1)
     checks.expect(x.kept.loss, "labels", lambda: binary, "be 0 or 1")
-    errors = of.rows(errors * jnp.where(binary, 1, jnp.nan).astype(errors.dtype))
-    weights = None if of.weights is None else of.rows(jnp.broadcast_to(of.weights, x.g.shape))
-    inputs = lax.stop_gradient(errors), of.rows(x.g == 1), weights
-    if of.axis_name is None:
+    errors = regions.rows(errors * jnp.where(binary, 1, jnp.nan).astype(errors.dtype))
+    weights = None if regions.weights is None else regions.rows(jnp.broadcast_to(regions.weights, x.g.shape))
+    inputs = lax.stop_gradient(errors), regions.rows(x.g == 1), weights
+    if regions.axis_name is None:
         return jnp.sum(times(_charges(*inputs), errors), axis=-1)
     last, here = errors.ndim - 1, errors.shape[-1]
-    everywhere = jax.tree.map(lambda a: lax.all_gather(a, of.axis_name, axis=last, tiled=True), inputs)
-    charges = lax.dynamic_slice_in_dim(_charges(*everywhere), here * lax.axis_index(of.axis_name), here, last)
-    return lax.psum(jnp.sum(times(charges, errors), axis=-1), of.axis_name)
+    everywhere = jax.tree.map(lambda a: lax.all_gather(a, regions.axis_name, axis=last, tiled=True), inputs)
+    charges = lax.dynamic_slice_in_dim(_charges(*everywhere), here * lax.axis_index(regions.axis_name), here, last)
+    return lax.psum(jnp.sum(times(charges, errors), axis=-1), regions.axis_name)
 
 
 def _charges(

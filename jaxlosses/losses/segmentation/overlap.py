@@ -29,7 +29,7 @@ from jax import Array
 from jaxtyping import Float
 
 from jaxlosses._numerics import absolute, safe_divide, safe_log
-from jaxlosses.losses.segmentation._pixels import Pixels, Regions, pixels, regions, register_masks
+from jaxlosses.losses.segmentation._pixels import Pixels, Regions, pixels, register_masks, split
 from jaxlosses.reduction import reduce
 from jaxlosses.types import ArrayLike, Number, Reduced
 
@@ -103,12 +103,12 @@ def dice_loss(
         Milletari, Navab and Ahmadi, V-Net, 2016, arXiv:1606.04797.
     """
     x = pixels("dice_loss", probabilities, targets, activation, class_axis, ignore_label, where, sample_weights)
-    of = regions(x, classes, include_background, average, per_class, batch, axis_name)
+    regions = split(x, classes, include_background, average, per_class, batch, axis_name)
     power = 2 if squared else 1
-    sizes = of.total(x.p**power) + of.total(x.g**power)
-    shared = of.total(_shared(x, soft_labels and not squared))
+    sizes = regions.total(x.p**power) + regions.total(x.g**power)
+    shared = regions.total(_shared(x, soft_labels and not squared))
     dice = safe_divide(2 * shared + smooth, sizes + smooth, otherwise=1.0)
-    values, kept = of.over_classes(_loss(dice, log), per_class)
+    values, kept = regions.over_classes(_loss(dice, log), per_class)
     return reduce(values, kept, reduction)
 
 
@@ -176,8 +176,9 @@ def jaccard_loss(
         doi:10.1007/978-3-319-50835-1_22.
     """
     x = pixels("jaccard_loss", probabilities, targets, activation, class_axis, ignore_label, where, sample_weights)
-    of = regions(x, classes, include_background, average, per_class, batch, axis_name)
-    values, kept = of.over_classes(_loss(_tversky(x, of, 1.0, 1.0, smooth, soft_labels), log), per_class)
+    regions = split(x, classes, include_background, average, per_class, batch, axis_name)
+    jaccard = _tversky(x, regions, 1.0, 1.0, smooth, soft_labels)
+    values, kept = regions.over_classes(_loss(jaccard, log), per_class)
     return reduce(values, kept, reduction)
 
 
@@ -251,8 +252,9 @@ def tversky_loss(
         Salehi, Erdogmus and Gholipour, Tversky loss function for image segmentation, 2017, arXiv:1706.05721.
     """
     x = pixels("tversky_loss", probabilities, targets, activation, class_axis, ignore_label, where, sample_weights)
-    of = regions(x, classes, include_background, average, per_class, batch, axis_name)
-    values, kept = of.over_classes(_loss(_tversky(x, of, fp_weight, fn_weight, smooth, soft_labels), log), per_class)
+    regions = split(x, classes, include_background, average, per_class, batch, axis_name)
+    tversky = _tversky(x, regions, fp_weight, fn_weight, smooth, soft_labels)
+    values, kept = regions.over_classes(_loss(tversky, log), per_class)
     return reduce(values, kept, reduction)
 
 
@@ -263,10 +265,10 @@ def _shared(x: Pixels, soft_labels: bool) -> Float[Array, "..."]:
 
 
 def _tversky(
-    x: Pixels, of: Regions, fp_weight: Number, fn_weight: Number, smooth: Number, soft_labels: bool
+    x: Pixels, regions: Regions, fp_weight: Number, fn_weight: Number, smooth: Number, soft_labels: bool
 ) -> Float[Array, "..."]:
-    tp = of.total(_shared(x, soft_labels))
-    fp, fn = of.total(x.p) - tp, of.total(x.g) - tp
+    tp = regions.total(_shared(x, soft_labels))
+    fp, fn = regions.total(x.p) - tp, regions.total(x.g) - tp
     return safe_divide(tp + smooth, tp + fp_weight * fp + fn_weight * fn + smooth, otherwise=1.0)
 
 

@@ -13,7 +13,7 @@ Where there is no object, or no background, its term is 0 with zero gradient.
 from collections.abc import Hashable, Sequence
 
 from jaxlosses._numerics import safe_divide
-from jaxlosses.losses.segmentation._pixels import pixels, regions, register_masks
+from jaxlosses.losses.segmentation._pixels import pixels, register_masks, split
 from jaxlosses.reduction import reduce
 from jaxlosses.types import ArrayLike, Number, Reduced
 
@@ -83,9 +83,9 @@ def sensitivity_specificity_loss(
     """
     loss = "sensitivity_specificity_loss"
     x = pixels(loss, probabilities, targets, activation, class_axis, ignore_label, where, sample_weights)
-    of = regions(x, classes, include_background, average, per_class, batch, axis_name)
+    regions = split(x, classes, include_background, average, per_class, batch, axis_name)
     error, background = (x.g - x.p) ** 2, x.inside - x.g
-    missed = safe_divide(of.total(error * x.g), of.total(x.g))
-    claimed = safe_divide(of.total(error * background), of.total(background))
-    values, kept = of.over_classes(missed * sensitivity_weight + claimed * (1 - sensitivity_weight), per_class)
+    missed = safe_divide(regions.total(error * x.g), regions.total(x.g))
+    claimed = safe_divide(regions.total(error * background), regions.total(background))
+    values, kept = regions.over_classes(missed * sensitivity_weight + claimed * (1 - sensitivity_weight), per_class)
     return reduce(values, kept, reduction)

@@ -32,6 +32,7 @@ class Loss:
         citation: where it comes from.
         nll: (c, r) of `c e^-s L + r s`, the negative log-likelihood that uncertainty weighting reads it as.
         couples_batch: whether one example's value depends on the others.
+        pools_batch: whether the whole batch may have one value, of shape (), by default or under an option.
         example: makes inputs from a random key, shaped as the loss expects them; the laws are run on these.
         exact_gradient: options under which the gradient is the derivative of the value. They are empty unless the
             paper stops a gradient somewhere.
@@ -48,6 +49,7 @@ class Loss:
     citation: str = ""
     nll: tuple[float, float] = (1.0, 0.5)
     couples_batch: bool = False
+    pools_batch: bool = False
     example: Callable[[Array], tuple[Array, ...]] | None = None
     exact_gradient: tuple[tuple[str, Any], ...] = ()
 

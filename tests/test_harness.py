@@ -191,3 +191,37 @@ def test_impurity_is_caught():
 def test_a_loss_without_an_example_is_no_case():
     with pytest.raises(AssertionError, match="no example"):
         testing.check(registry.Loss("bare", loss_of(squares)), laws=["jit equals eager"])
+
+
+_funnel = reduce
+
+
+def pooled_loss(values, reduce=reduce):
+    """One value for the whole batch: the mean of the elements, which counts 1."""
+
+    def broken(predictions, targets, *, where=None, sample_weights=None, reduction="none", scale=1.0):
+        p, t, kept = checks.same_shape("broken", where, sample_weights, predictions=predictions, targets=targets)
+        found = None if kept.mask is None else jnp.any(kept.mask)
+        return _funnel(reduce(scale * values(p, t), kept, "mean"), checks.Kept("broken", found, None), reduction)
+
+    return broken
+
+
+def pooled_row(function, pools_batch=True):
+    example = registry.get("squared_error").example
+    return registry.Loss("broken", function, minimum=0.0, example=example, pools_batch=pools_batch)
+
+
+@pytest.mark.parametrize("law", testing.LAWS)
+def test_a_loss_with_one_value_for_the_batch_passes(law):
+    testing.check(pooled_row(pooled_loss(squares)), laws=[law])
+
+
+def test_one_value_for_the_batch_must_be_meant_and_right():
+    permutation = ["permuting the batch permutes the result"]
+    with pytest.raises(AssertionError, match="permuting"):
+        testing.check(pooled_row(pooled_loss(squares), pools_batch=False), laws=permutation)
+    with pytest.raises(AssertionError, match="permuting"):
+        testing.check(pooled_row(pooled_loss(positions_matter)), laws=permutation)
+    with pytest.raises(AssertionError, match="a weight repeats"):
+        testing.check(pooled_row(pooled_loss(squares, weights_do_not_count)), laws=["a weight repeats"])

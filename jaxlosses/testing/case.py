@@ -40,6 +40,16 @@ class Case:
         first = self.inputs()[0]
         return first.shape[: first.ndim - self.row.mask_lacks]
 
+    @functools.cached_property
+    def pooled(self) -> bool:
+        """Whether there is one value for the whole batch, under these options."""
+        return self.row.pools_batch and self.values(*self.inputs()).ndim == 0
+
+    @property
+    def coupled(self) -> bool:
+        """Whether an example's value depends on the others, under these options."""
+        return self.pooled if self.row.pools_batch else self.row.couples_batch
+
     def loss(self, *inputs: Any, **keywords: Any) -> Any:
         """The loss with the case's options."""
         return self.row.function(*inputs, **{**self.options, **keywords})

@@ -1,4 +1,4 @@
-"""Overlap of masks: a value per image, the mean over its classes.
+"""Dice, Jaccard and Tversky: a value per image, the mean over its classes.
 
 With probabilities p in [0, 1] and the truth g in [0, 1], summed over the pixels of an image, for each class:
 
@@ -8,59 +8,51 @@ With probabilities p in [0, 1] and the truth g in [0, 1], summed over the pixels
     Jaccard  (TP + s) / (TP + FP + FN + s)         = IoU;  Dice = 2J/(1 + J) at s = 0
     Tversky  (TP + s) / (TP + a FP + b FN + s)     Dice at a = b = 1/2, Jaccard at a = b = 1
 
-Each loss is 1 minus its coefficient, in [0, 1]. The smoothing s = 1 gives an image without a target a useful gradient;
-at s = 0 such an image has loss 1 and zero gradient, and loss 0 if nothing is predicted either.
+Each loss is 1 minus its coefficient, in [0, 1], or with `log` minus its logarithm, in [0, ∞]. The smoothing s = 1 gives
+an image without a target a useful gradient; at s = 0 such an image has loss 1 (∞ with `log`) and zero gradient, and
+loss 0 if nothing is predicted either.
 
-Classes are averaged per image and never pooled: pooling one-hot targets under a softmax makes FP = FN, and the two
-weights of Tversky would mean nothing.
+Soft truth. For 0 < g < 1 the losses above are not least at p = g. With `soft_labels` they are: then TP = Σ min(p, g),
+which is (|p| + |g| - |p - g|)/2, FP = Σp - TP and FN = Σg - TP; hard truth gives the same values as before. The squares
+of V-Net need no such care: Σpg is half of Σp² + Σg² - Σ(p - g)².
+
+What is pooled. Each image and class has a coefficient of its own, and classes are averaged. `average="micro"` sums over
+the classes first, and is never the default: between a softmax and one-hot truth it makes FP = FN, so that Tversky's two
+weights mean nothing. `batch=True` sums over the images first, so that an image weighs as much as there is in it. Then
+there is one value, of shape () or (classes,), which counts 1 in a mean; `where` and `sample_weights` act inside its
+sums. In `shard_map` and `pmap`, `axis_name` sums over the devices as well, and each has the value of the whole batch.
 """
 
-import functools
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Hashable, Sequence
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from jaxlosses import checks
-from jaxlosses._numerics import log_partition, log_softmax, safe_divide
+from jaxlosses._numerics import absolute, safe_divide, safe_log
+from jaxlosses.losses.segmentation._pixels import Pixels, Regions, pixels, register_masks, split
 from jaxlosses.reduction import reduce
-from jaxlosses.registry import register
 from jaxlosses.types import ArrayLike, Number, Reduced
 
 __all__ = ["dice_loss", "jaccard_loss", "tversky_loss"]
 
 
-def _example(key: Array) -> tuple[Array, Array]:
-    probabilities_key, targets_key = jax.random.split(key)
-    probabilities = jax.nn.softmax(jax.random.normal(probabilities_key, (4, 3, 2, 3)))
-    return probabilities, jax.random.randint(targets_key, (4, 3, 2), 0, 3)
-
-
-_register = functools.partial(
-    register,
-    family="segmentation",
-    consumes="pixels",
-    mask_lacks=1,
-    domain=("probabilities", "[0, 1] or class ids"),
-    minimum=0.0,
-    example=_example,
-)
-
-
-@_register("dice_loss", aliases=("dice",), citation="arXiv:1606.04797")
+@register_masks("dice_loss", aliases=("dice",), citation="arXiv:1606.04797")
 def dice_loss(
     probabilities: ArrayLike,
     targets: ArrayLike,
     *,
     smooth: Number = 1.0,
     squared: bool = False,
+    soft_labels: bool = False,
+    log: bool = False,
     activation: str | None = None,
     class_axis: int | None = -1,
+    classes: str | Sequence[int] = "all",
+    include_background: bool = True,
+    average: str = "macro",
     per_class: bool = False,
+    batch: bool = False,
+    axis_name: Hashable | None = None,
     ignore_label: int | None = None,
     where: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
@@ -78,9 +70,17 @@ def dice_loss(
         targets: the same shape, in [0, 1]; or `(batch, *space)`, class ids.
         smooth: s >= 0, added above and below.
         squared: square p and g in the denominator.
+        soft_labels: TP = Σ min(p, g), for truth between 0 and 1; not needed if `squared`.
+        log: -log of the coefficient; where that is 0 (s = 0 and no overlap) it is +inf with zero gradient.
         activation: `"sigmoid"` or `"softmax"` (over the class axis), applied first; None for probabilities.
         class_axis: the class axis, not the first one; None for masks of one class.
+        classes: `"all"`, `"present"` for those in the truth (an image without any counts as masked), or class ids.
+        include_background: False to leave out class 0.
+        average: `"macro"` for the mean over the classes; `"micro"` sums over them first, and is never the default, for
+            between a softmax and one-hot truth that makes FP = FN, whatever their weights.
         per_class: return a value per image *and* class instead of their mean.
+        batch: sum over the images first: one value for them all, of shape () or, if `per_class`, `(classes,)`.
+        axis_name: with `batch`, the axis of devices to sum over as well.
         ignore_label: a class id (or, with `class_axis=None`, a target) whose pixels count as masked, such as 255.
         where: bool, `(batch,)` drops images, `(batch, *space)` drops pixels; True counts. See `jaxlosses.reduction`.
         sample_weights: numbers >= 0; `(batch,)` weighs images, `(batch, *space)` weighs pixels inside their image.
@@ -90,7 +90,8 @@ def dice_loss(
         `(batch,)` in [0, 1], or `(batch, classes)` if `per_class`; or what `reduction` makes of it.
 
     Raises:
-        ValueError: if the shapes do not fit, or `activation` is another.
+        ValueError: if the shapes do not fit, an option is none of those above, or `batch` or a class axis is missing
+            that another option needs.
         TypeError: if class ids are not integers.
 
     Example:
@@ -101,22 +102,32 @@ def dice_loss(
     Reference:
         Milletari, Navab and Ahmadi, V-Net, 2016, arXiv:1606.04797.
     """
-    x = _pixels("dice_loss", probabilities, targets, activation, class_axis, ignore_label, where, sample_weights)
+    x = pixels("dice_loss", probabilities, targets, activation, class_axis, ignore_label, where, sample_weights)
+    regions = split(x, classes, include_background, average, per_class, batch, axis_name)
     power = 2 if squared else 1
-    sizes = x.total(x.p**power) + x.total(x.g**power)
-    dice = safe_divide(2 * x.total(x.p * x.g) + smooth, sizes + smooth, otherwise=1.0)
-    return reduce(_over_classes(1 - dice, class_axis, per_class), x.kept, reduction)
+    sizes = regions.total(x.p**power) + regions.total(x.g**power)
+    shared = regions.total(_shared(x, soft_labels and not squared))
+    dice = safe_divide(2 * shared + smooth, sizes + smooth, otherwise=1.0)
+    values, kept = regions.over_classes(_loss(dice, log), per_class)
+    return reduce(values, kept, reduction)
 
 
-@_register("jaccard_loss", aliases=("jaccard", "soft_iou"), citation="doi:10.1007/978-3-319-50835-1_22")
+@register_masks("jaccard_loss", aliases=("jaccard", "soft_iou"), citation="doi:10.1007/978-3-319-50835-1_22")
 def jaccard_loss(
     probabilities: ArrayLike,
     targets: ArrayLike,
     *,
     smooth: Number = 1.0,
+    soft_labels: bool = False,
+    log: bool = False,
     activation: str | None = None,
     class_axis: int | None = -1,
+    classes: str | Sequence[int] = "all",
+    include_background: bool = True,
+    average: str = "macro",
     per_class: bool = False,
+    batch: bool = False,
+    axis_name: Hashable | None = None,
     ignore_label: int | None = None,
     where: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
@@ -131,9 +142,17 @@ def jaccard_loss(
             `activation` is given.
         targets: the same shape, in [0, 1]; or `(batch, *space)`, class ids.
         smooth: s >= 0, added above and below.
+        soft_labels: TP = Σ min(p, g), for truth between 0 and 1.
+        log: -log of the coefficient; where that is 0 (s = 0 and no overlap) it is +inf with zero gradient.
         activation: `"sigmoid"` or `"softmax"` (over the class axis), applied first; None for probabilities.
         class_axis: the class axis, not the first one; None for masks of one class.
+        classes: `"all"`, `"present"` for those in the truth (an image without any counts as masked), or class ids.
+        include_background: False to leave out class 0.
+        average: `"macro"` for the mean over the classes; `"micro"` sums over them first, and is never the default, for
+            between a softmax and one-hot truth that makes FP = FN, whatever their weights.
         per_class: return a value per image *and* class instead of their mean.
+        batch: sum over the images first: one value for them all, of shape () or, if `per_class`, `(classes,)`.
+        axis_name: with `batch`, the axis of devices to sum over as well.
         ignore_label: a class id (or, with `class_axis=None`, a target) whose pixels count as masked, such as 255.
         where: bool, `(batch,)` drops images, `(batch, *space)` drops pixels; True counts. See `jaxlosses.reduction`.
         sample_weights: numbers >= 0; `(batch,)` weighs images, `(batch, *space)` weighs pixels inside their image.
@@ -143,7 +162,8 @@ def jaccard_loss(
         `(batch,)` in [0, 1], or `(batch, classes)` if `per_class`; or what `reduction` makes of it.
 
     Raises:
-        ValueError: if the shapes do not fit, or `activation` is another.
+        ValueError: if the shapes do not fit, an option is none of those above, or `batch` or a class axis is missing
+            that another option needs.
         TypeError: if class ids are not integers.
 
     Example:
@@ -155,12 +175,14 @@ def jaccard_loss(
         Rahman and Wang, Optimizing Intersection-over-Union in Deep Neural Networks, 2016,
         doi:10.1007/978-3-319-50835-1_22.
     """
-    x = _pixels("jaccard_loss", probabilities, targets, activation, class_axis, ignore_label, where, sample_weights)
-    jaccard = _tversky(x, 1.0, 1.0, smooth)
-    return reduce(_over_classes(1 - jaccard, class_axis, per_class), x.kept, reduction)
+    x = pixels("jaccard_loss", probabilities, targets, activation, class_axis, ignore_label, where, sample_weights)
+    regions = split(x, classes, include_background, average, per_class, batch, axis_name)
+    jaccard = _tversky(x, regions, 1.0, 1.0, smooth, soft_labels)
+    values, kept = regions.over_classes(_loss(jaccard, log), per_class)
+    return reduce(values, kept, reduction)
 
 
-@_register("tversky_loss", aliases=("tversky",), citation="arXiv:1706.05721")
+@register_masks("tversky_loss", aliases=("tversky",), citation="arXiv:1706.05721")
 def tversky_loss(
     probabilities: ArrayLike,
     targets: ArrayLike,
@@ -168,9 +190,16 @@ def tversky_loss(
     fp_weight: Number = 0.5,
     fn_weight: Number = 0.5,
     smooth: Number = 1.0,
+    soft_labels: bool = False,
+    log: bool = False,
     activation: str | None = None,
     class_axis: int | None = -1,
+    classes: str | Sequence[int] = "all",
+    include_background: bool = True,
+    average: str = "macro",
     per_class: bool = False,
+    batch: bool = False,
+    axis_name: Hashable | None = None,
     ignore_label: int | None = None,
     where: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
@@ -189,9 +218,17 @@ def tversky_loss(
         fp_weight: a >= 0, the weight of false positives (α in the paper).
         fn_weight: b >= 0, the weight of false negatives (β in the paper).
         smooth: s >= 0, added above and below.
+        soft_labels: TP = Σ min(p, g), for truth between 0 and 1.
+        log: -log of the coefficient; where that is 0 (s = 0 and no overlap) it is +inf with zero gradient.
         activation: `"sigmoid"` or `"softmax"` (over the class axis), applied first; None for probabilities.
         class_axis: the class axis, not the first one; None for masks of one class.
+        classes: `"all"`, `"present"` for those in the truth (an image without any counts as masked), or class ids.
+        include_background: False to leave out class 0.
+        average: `"macro"` for the mean over the classes; `"micro"` sums over them first, and is never the default, for
+            between a softmax and one-hot truth that makes FP = FN, whatever their weights.
         per_class: return a value per image *and* class instead of their mean.
+        batch: sum over the images first: one value for them all, of shape () or, if `per_class`, `(classes,)`.
+        axis_name: with `batch`, the axis of devices to sum over as well.
         ignore_label: a class id (or, with `class_axis=None`, a target) whose pixels count as masked, such as 255.
         where: bool, `(batch,)` drops images, `(batch, *space)` drops pixels; True counts. See `jaxlosses.reduction`.
         sample_weights: numbers >= 0; `(batch,)` weighs images, `(batch, *space)` weighs pixels inside their image.
@@ -201,7 +238,8 @@ def tversky_loss(
         `(batch,)` in [0, 1], or `(batch, classes)` if `per_class`; or what `reduction` makes of it.
 
     Raises:
-        ValueError: if the shapes do not fit, or `activation` is another.
+        ValueError: if the shapes do not fit, an option is none of those above, or `batch` or a class axis is missing
+            that another option needs.
         TypeError: if class ids are not integers.
 
     Example:
@@ -213,95 +251,26 @@ def tversky_loss(
     Reference:
         Salehi, Erdogmus and Gholipour, Tversky loss function for image segmentation, 2017, arXiv:1706.05721.
     """
-    x = _pixels("tversky_loss", probabilities, targets, activation, class_axis, ignore_label, where, sample_weights)
-    tversky = _tversky(x, fp_weight, fn_weight, smooth)
-    return reduce(_over_classes(1 - tversky, class_axis, per_class), x.kept, reduction)
+    x = pixels("tversky_loss", probabilities, targets, activation, class_axis, ignore_label, where, sample_weights)
+    regions = split(x, classes, include_background, average, per_class, batch, axis_name)
+    tversky = _tversky(x, regions, fp_weight, fn_weight, smooth, soft_labels)
+    values, kept = regions.over_classes(_loss(tversky, log), per_class)
+    return reduce(values, kept, reduction)
 
 
-class _Pixels(NamedTuple):
-    """Probabilities and truth with 0 where masked, their sum over the pixels, and the images that are kept."""
-
-    p: Float[Array, "..."]
-    g: Float[Array, "..."]
-    total: Callable[[Array], Array]
-    kept: checks.Kept
+def _shared(x: Pixels, soft_labels: bool) -> Float[Array, "..."]:
+    """What each pixel adds to TP."""
+    # Each pixel for itself, and not the sums of |p|, |g| and |p - g|: what is not shared gives exactly 0.
+    return (x.p + x.g - absolute(x.p - x.g)) / 2 if soft_labels else x.p * x.g
 
 
-def _tversky(x: _Pixels, fp_weight: Number, fn_weight: Number, smooth: Number) -> Float[Array, "..."]:
-    tp = x.total(x.p * x.g)
-    fp, fn = x.total(x.p) - tp, x.total(x.g) - tp
+def _tversky(
+    x: Pixels, regions: Regions, fp_weight: Number, fn_weight: Number, smooth: Number, soft_labels: bool
+) -> Float[Array, "..."]:
+    tp = regions.total(_shared(x, soft_labels))
+    fp, fn = regions.total(x.p) - tp, regions.total(x.g) - tp
     return safe_divide(tp + smooth, tp + fp_weight * fp + fn_weight * fn + smooth, otherwise=1.0)
 
 
-def _over_classes(values: Float[Array, "..."], class_axis: int | None, per_class: bool) -> Float[Array, "..."]:
-    return values if class_axis is None or per_class else jnp.mean(values, axis=1)
-
-
-def _pixels(
-    loss: str,
-    probabilities: ArrayLike,
-    targets: ArrayLike,
-    activation: str | None,
-    class_axis: int | None,
-    ignore_label: int | None,
-    where: ArrayLike | None,
-    sample_weights: ArrayLike | None,
-) -> _Pixels:
-    if class_axis is None:
-        counted = None if ignore_label is None else checks.to_array(loss, "targets", targets) != ignore_label
-        p, g, kept = checks.same_shape(
-            loss, where, sample_weights, counted=counted, probabilities=probabilities, targets=targets
-        )
-    else:
-        p, labels, kept = checks.classes(
-            loss,
-            where,
-            sample_weights,
-            axis=class_axis,
-            ignore_label=ignore_label,
-            probabilities=probabilities,
-            targets=targets,
-        )
-        if labels.ids is not None and labels.classes == 1:
-            raise ValueError(f"{loss}: class ids need more than one class; did you mean targets[..., None]?")
-        g = labels.dense(p.dtype)
-        class_axis %= p.ndim
-    if p.ndim < 2 or class_axis == 0:
-        form = "(batch, *space)" if class_axis is None else "(batch, *space, classes), or class_axis=None"
-        raise ValueError(f"{loss}: probabilities {p.shape} must be {form}")
-    if activation == "softmax" and class_axis is not None:  # a pixel whose classes are all taken out is gone
-        kept = kept.only(jnp.max(p, class_axis) != -jnp.inf)
-    # Activated zeros and one-hot zeros are not 0: a masked pixel has neither prediction nor truth.
-    p = checks.masked(_activate(loss, p, activation, class_axis), kept.mask, class_axis)
-    g = checks.masked(g, kept.mask, class_axis)
-    checks.probabilities(loss, "probabilities", p)
-    checks.probabilities(loss, "targets", g)
-    pixel_weights, kept = _by_image(kept, weigh_pixels=sample_weights is not None and np.ndim(sample_weights) > 1)
-    if pixel_weights is not None and class_axis is not None:
-        pixel_weights = jnp.expand_dims(pixel_weights, class_axis)
-    space = tuple(axis for axis in range(1, p.ndim) if axis != class_axis)
-    return _Pixels(p, g, lambda x: jnp.sum(x if pixel_weights is None else x * pixel_weights, axis=space), kept)
-
-
-def _by_image(kept: checks.Kept, weigh_pixels: bool) -> tuple[Array | None, checks.Kept]:
-    """Split what is kept into weights of pixels, and the mask and weights of images; one without pixels is masked."""
-    weights = kept.weights
-    if weights is not None and weigh_pixels:
-        kept = kept.only(weights > 0)
-    mask = None if kept.mask is None else jnp.any(kept.mask, axis=tuple(range(1, kept.mask.ndim)))
-    kept = kept._replace(mask=mask, weights=None, shape=None)
-    if weights is None or weigh_pixels:
-        return weights, kept
-    return None, kept._replace(weights=weights.reshape(-1))
-
-
-def _activate(loss: str, x: Float[Array, "*s"], activation: str | None, class_axis: int | None) -> Float[Array, "*s"]:
-    if activation is None:
-        return x
-    if activation == "sigmoid":
-        return jax.nn.sigmoid(x)
-    if activation != "softmax":
-        raise ValueError(f"{loss}: activation must be None, 'sigmoid' or 'softmax', got {activation!r}")
-    if class_axis is None:
-        raise ValueError(f"{loss}: activation='softmax' needs a class axis; did you mean 'sigmoid'?")
-    return jnp.exp(log_softmax(x, *log_partition(x, class_axis)))
+def _loss(coefficient: Float[Array, "..."], log: bool) -> Float[Array, "..."]:
+    return -safe_log(coefficient) if log else 1 - coefficient

@@ -17,6 +17,16 @@ from jaxlosses.losses.divergences import cross_entropy, entropy, kl_divergence
 from jaxlosses.losses.boxes import ciou_loss, diou_loss, giou_loss, iou_loss
 from jaxlosses.losses.box_similarities import box_ciou, box_diou, box_giou, box_iou
 from jaxlosses.losses.segmentation import dice_loss, jaccard_loss, tversky_loss
+from jaxlosses.losses.embeddings import cosine_similarity, euclidean_distance, l2_normalize, squared_distance
+from jaxlosses.losses.embeddings import (
+    batch_all_triplet_loss,
+    batch_hard_triplet_loss,
+    contrastive_loss,
+    info_nce_loss,
+    n_pair_loss,
+    semi_hard_triplet_loss,
+    triplet_loss,
+)
 from jaxlosses.types import Parts
 from jaxlosses.registry import get, names, register, unregister
 from jaxlosses import combine
@@ -28,6 +38,8 @@ __all__ = [
     "Parts",
     "Term",
     "absolute_error",
+    "batch_all_triplet_loss",
+    "batch_hard_triplet_loss",
     "binary_cross_entropy",
     "box_ciou",
     "box_diou",
@@ -36,25 +48,34 @@ __all__ = [
     "checked",
     "ciou_loss",
     "combine",
+    "contrastive_loss",
+    "cosine_similarity",
     "cross_entropy",
     "dice_loss",
     "diou_loss",
     "entropy",
+    "euclidean_distance",
     "get",
     "giou_loss",
     "huber_loss",
+    "info_nce_loss",
     "iou_loss",
     "jaccard_loss",
     "kl_divergence",
+    "l2_normalize",
+    "n_pair_loss",
     "names",
     "nll_loss",
     "register",
+    "semi_hard_triplet_loss",
     "sigmoid_binary_cross_entropy",
     "sigmoid_focal_loss",
     "smooth_l1_loss",
     "softmax_cross_entropy",
     "softmax_focal_loss",
+    "squared_distance",
     "squared_error",
+    "triplet_loss",
     "tversky_loss",
     "unregister",
 ]

@@ -34,6 +34,17 @@ OPTIONS: dict[str, list[dict]] = {
     ],
     "jaccard_loss": [{}, {"smooth": 0.0, "activation": "sigmoid"}],
     "tversky_loss": [{}, {"fp_weight": 0.3, "fn_weight": 0.7}],
+    "contrastive_loss": [{"margin": 1.5}],
+    "triplet_loss": [{"squared": False, "margin": 1.0}, {"soft_margin": True}],
+    "batch_all_triplet_loss": [{}, {"squared": False, "positive_only": True, "block_size": 2}],
+    "batch_hard_triplet_loss": [{}, {"squared": False, "soft_margin": True, "block_size": 2}],
+    "semi_hard_triplet_loss": [{}, {"squared": False, "block_size": 2}],
+    "n_pair_loss": [{}, {"form": "one_vs_one", "block_size": 2}],
+    "info_nce_loss": [
+        {"temperature": 0.5},
+        {"temperature": 0.5, "symmetric": True, "block_size": 2},
+        {"negatives": [[1.0, 0.5, -2.0], [0.3, 0.2, 0.1]], "normalize": False},
+    ],
 }
 
 CASES = {

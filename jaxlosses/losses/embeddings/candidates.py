@@ -108,7 +108,7 @@ def n_pair_loss(
     there = present(f, kept, axis_name)
 
     def of_row(row: Array, own_id: Array, place: Array) -> Float[Array, ""]:
-        z = dots(candidates, row)
+        z = dots(row, candidates.T)
         same = candidate_ids == own_id
         if form == "one_vs_one":
             other = ~same if there is None else ~same & there
@@ -197,7 +197,7 @@ def info_nce_loss(
 
         def beside_given(row: Array, own: Array, *its: Array) -> Float[Array, ""]:
             candidates, there = (n, counted) if shared else its
-            return jax.nn.softplus(_log_total(dots(candidates, row), own, there))
+            return jax.nn.softplus(_log_total(dots(row, candidates.T), own, there))
 
         own = jnp.sum(q * p, axis=-1)
         return reduce(by_blocks(beside_given, block_size, q, own, *(() if shared else (n, counted))), kept, reduction)
@@ -209,7 +209,7 @@ def info_nce_loss(
         candidates = everyone(candidates, axis_name)
 
         def of_row(row: Array, place: Array) -> Float[Array, ""]:
-            z = dots(candidates, row)
+            z = dots(row, candidates.T)
             return _log_total(z, _own(z, place), there)
 
         return by_blocks(of_row, block_size, rows, places(rows, axis_name))

@@ -16,11 +16,12 @@ come from all of them, and each device has the values of its own anchors: add up
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from jaxlosses.losses.embeddings._batch import AxisName, by_blocks, everyone, ids_each, matrices, places, present
 from jaxlosses.losses.embeddings.distances import norm
@@ -50,9 +51,23 @@ _register = functools.partial(
     example=_example,
 )
 
-_Distances = Float[Array, "partners"]
-_Among = Bool[Array, "partners"]
-_OfAnchor = Callable[[_Distances, _Among, _Among], tuple[Float[Array, ""], Float[Array, ""]]]
+_ValueAndCount = tuple[Float[Array, ""], Float[Array, ""]]
+
+
+class _View(NamedTuple):
+    """What one anchor sees: the partners, and which of them are its positives and negatives."""
+
+    anchor: Float[Array, "features"]
+    partners: Float[Array, "partners features"]
+    positive: Bool[Array, "partners"]
+    negative: Bool[Array, "partners"]
+    length: Callable[[Array], Array]
+
+    def distances(self) -> Float[Array, "partners"]:
+        return self.length(self.anchor[None] - self.partners)
+
+    def distance(self, index: Int[Array, ""]) -> Float[Array, ""]:
+        return self.length(self.anchor - self.partners[index])
 
 
 @_register("batch_all_triplet_loss", aliases=("batch_all_triplet",), citation="arXiv:1703.07737")
@@ -105,7 +120,8 @@ def batch_all_triplet_loss(
         Hermans, Beyer and Leibe, In defense of the triplet loss for person re-identification, 2017, arXiv:1703.07737.
     """
 
-    def every_triplet(d: _Distances, positive: _Among, negative: _Among) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    def every_triplet(x: _View) -> _ValueAndCount:
+        d, positive, negative = x.distances(), x.positive, x.negative
         reach, at = jax.lax.stop_gradient((d + margin, d))
         reach, at = jnp.where(positive, reach, jnp.inf), jnp.where(negative, at, jnp.inf)
         nearer = jnp.searchsorted(jnp.sort(at), reach, side="left")
@@ -149,8 +165,8 @@ def batch_hard_triplet_loss(
 
         l_a = relu(max_p d_ap - min_n d_an + m)   or, if `soft_margin`,   log(1 + exp(max_p d_ap - min_n d_an))
 
-    The paper takes plain distances (`squared=False`). Where several are farthest, or nearest, they share the gradient
-    in equal parts.
+    The paper takes plain distances (`squared=False`). Where several are farthest, or nearest, the first one has the
+    gradient.
 
     Args:
         embeddings: `(batch, features)`, often of length 1 (`jaxlosses.l2_normalize`).
@@ -180,12 +196,12 @@ def batch_hard_triplet_loss(
         Hermans, Beyer and Leibe, In defense of the triplet loss for person re-identification, 2017, arXiv:1703.07737.
     """
 
-    def hardest(d: _Distances, positive: _Among, negative: _Among) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        valid = jnp.any(positive) & jnp.any(negative)
-        farthest = jnp.max(jnp.where(positive, d, -jnp.inf), initial=-jnp.inf)
-        nearest = jnp.min(jnp.where(negative, d, jnp.inf), initial=jnp.inf)
-        gap = jnp.where(valid, farthest, 0) - jnp.where(valid, nearest, 0)
-        return jnp.where(valid, hinge(gap, margin, soft_margin), 0), valid.astype(d.dtype)
+    def hardest(x: _View) -> _ValueAndCount:
+        valid = jnp.any(x.positive) & jnp.any(x.negative)
+        d = jax.lax.stop_gradient(x.distances())
+        farthest = x.distance(jnp.argmax(jnp.where(x.positive, d, -jnp.inf)))
+        nearest = x.distance(jnp.argmin(jnp.where(x.negative, d, jnp.inf)))
+        return jnp.where(valid, hinge(farthest - nearest, margin, soft_margin), 0), valid.astype(d.dtype)
 
     return _over_anchors(
         "batch_hard_triplet_loss",
@@ -248,7 +264,8 @@ def semi_hard_triplet_loss(
         Schroff, Kalenichenko and Philbin, FaceNet, 2015, arXiv:1503.03832.
     """
 
-    def semi_hard(d: _Distances, positive: _Among, negative: _Among) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    def semi_hard(x: _View) -> _ValueAndCount:
+        d, positive, negative = x.distances(), x.positive, x.negative
         at = jnp.where(negative, jax.lax.stop_gradient(d), jnp.inf)
         order = jnp.argsort(at)
         following = jnp.searchsorted(at[order], jax.lax.stop_gradient(d), side="right")
@@ -273,7 +290,7 @@ def semi_hard_triplet_loss(
 
 def _over_anchors(
     loss: str,
-    of_anchor: _OfAnchor,
+    of_anchor: Callable[[_View], _ValueAndCount],
     embeddings: ArrayLike,
     labels: ArrayLike,
     squared: bool,
@@ -286,21 +303,23 @@ def _over_anchors(
     """Reduce what `of_anchor` makes of an anchor's distances to its positives and negatives: a value and a count."""
     anchors, kept = matrices(loss, where, sample_weights, embeddings=embeddings)
     ids = ids_each(loss, labels, "embeddings", anchors)
+    if not anchors.shape[0]:
+        return reduce(jnp.zeros(0, anchors.dtype), kept, reduction)
     partners, partner_ids = everyone(anchors, axis_name), everyone(ids, axis_name)
     there = present(anchors, kept, axis_name)
     length = squared_length if squared else norm
 
-    def of_row(anchor: Array, own_id: Array, place: Array) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    def of_row(anchor: Array, own_id: Array, place: Array) -> _ValueAndCount:
         same = partner_ids == own_id
         positive, negative = same & (jnp.arange(same.size) != place), ~same
         if there is not None:
             positive, negative = positive & there, negative & there
-        return of_anchor(length(anchor[None] - partners), positive, negative)
+        return of_anchor(_View(anchor, partners, positive, negative, length))
 
     block_size = max(8, 2**23 // max(1, partners.size)) if block_size is None else block_size
     values, counts = by_blocks(of_row, block_size, anchors, ids, places(anchors, axis_name))
     return reduce(values, kept, reduction, counts=counts)
 
 
-def _number(among: _Among, like: Float[Array, "..."]) -> Float[Array, ""]:
+def _number(among: Bool[Array, "..."], like: Float[Array, "..."]) -> Float[Array, ""]:
     return jnp.sum(among).astype(like.dtype)

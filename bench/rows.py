@@ -11,14 +11,34 @@ import jax.numpy as jnp
 import optax
 
 import jaxlosses as jl
-from bench.families import adversarial, boxes, classification, divergences, images, penalties, regression, segmentation
+from bench.families import (
+    adversarial,
+    boxes,
+    classification,
+    divergences,
+    embeddings,
+    images,
+    penalties,
+    regression,
+    segmentation,
+)
 from bench.row import Row
 
 
 def rows(scale: float) -> list[Row]:
     """All rows; `scale` multiplies the batch."""
     n = max(4, int(4096 * scale))
-    families = (regression, classification, divergences, boxes, segmentation, images, adversarial, penalties)
+    families = (
+        regression,
+        classification,
+        divergences,
+        boxes,
+        segmentation,
+        embeddings,
+        images,
+        adversarial,
+        penalties,
+    )
     return [*(row for family in families for row in family.rows(n)), _objective_row(n)]
 
 

@@ -57,22 +57,22 @@ class Labels:
             return jnp.squeeze(array, self.axis)
         if array.size == self.classes:
             return array.ravel()[ids]
-        return _pick(array, ids, self.axis)
+        return pick(array, ids, self.axis)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
-def _pick(array: Array, ids: Array, axis: int) -> Array:
+def pick(array: Array, ids: Array, axis: int) -> Array:
     """The entry of each row that its id points to."""
     index = jnp.expand_dims(ids, axis)
     return jnp.squeeze(jnp.take_along_axis(array, index, axis, mode="promise_in_bounds"), axis)
 
 
-@_pick.defjvp
+@pick.defjvp
 def _pick_jvp(axis: int, primals: tuple[Array, Any], tangents: tuple[Array, Any]) -> tuple[Array, Array]:
     # A select instead of a second gather: transposed it is elementwise, where a gather would scatter (slow on TPU).
     (array, ids), (tangent, _) = primals, tangents
     chosen = jnp.where(_one_hot(ids, array.shape[axis], axis), tangent, 0)
-    return _pick(array, ids, axis), jnp.sum(chosen, axis)
+    return pick(array, ids, axis), jnp.sum(chosen, axis)
 
 
 def _one_hot(ids: Array, classes: int, axis: int) -> Bool[Array, "..."]:

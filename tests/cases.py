@@ -65,6 +65,17 @@ OPTIONS: dict[str, list[dict]] = {
     "content_loss": [{"layer_weights": 0.7}],
     "style_loss": [{}, {"extract": two_layers, "normalization": "gatys"}],
     "content_style_loss": [{}, {"extract": two_layers, "content_layers": ["deep"], "style_layers": {"wide": 0.2}}],
+    "contrastive_loss": [{"margin": 1.5}],
+    "triplet_loss": [{"squared": False, "margin": 1.0}, {"soft_margin": True}],
+    "batch_all_triplet_loss": [{}, {"squared": False, "positive_only": True, "block_size": 2}],
+    "batch_hard_triplet_loss": [{}, {"squared": False, "soft_margin": True, "block_size": 2}],
+    "semi_hard_triplet_loss": [{}, {"squared": False, "block_size": 2}],
+    "n_pair_loss": [{}, {"form": "one_vs_one", "block_size": 2}],
+    "info_nce_loss": [
+        {"temperature": 0.5},
+        {"temperature": 0.5, "symmetric": True, "block_size": 2},
+        {"negatives": [[1.0, 0.5, -2.0], [0.3, 0.2, 0.1]], "normalize": False},
+    ],
 }
 
 CASES = {

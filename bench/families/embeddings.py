@@ -1,0 +1,74 @@
+"""Rivals of the losses over embeddings."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from bench.row import Row, against
+
+
+def rows(n: int) -> list[Row]:
+    a, p, x = jax.random.normal(jax.random.key(7), (3, 4 * n, 256))
+    similar = jax.random.randint(jax.random.key(8), (4 * n,), 0, 2)
+    batch = max(16, n // 16)  # the plain forms of mining make arrays of batch³
+    embeddings = jax.random.normal(jax.random.key(9), (batch, 64)) / 8
+    labels = jnp.arange(batch) % (batch // 4)
+    q, k = a[:n], p[:n]
+    return [
+        against("jnp", "contrastive_loss", contrastive, a, p, similar, margin=25.0),
+        against("optax", "triplet_loss", optax.losses.triplet_margin_loss, a, p, x, squared=False, margin=1.0),
+        against("jnp", "batch_all_triplet_loss", batch_all, embeddings, labels),
+        against("jnp", "batch_hard_triplet_loss", batch_hard, embeddings, labels),
+        against("jnp", "semi_hard_triplet_loss", semi_hard, embeddings, labels),
+        against("jnp", "n_pair_loss", lambda a, p: one_way(a @ p.T), q, k, reg_lambda=0.0),
+        against("jnp", "info_nce_loss", lambda q, k: one_way(cosines(q, k) / 0.07), q, k),
+        against("jnp", "info_nce_loss", clip, q, k, symmetric=True, block_size=512),
+    ]
+
+
+def contrastive(a: Any, b: Any, similar: Any) -> Any:
+    d = jnp.linalg.norm(a - b, axis=1)
+    return jnp.where(similar == 1, d**2, jnp.maximum(25.0 - d, 0) ** 2) / 2
+
+
+def distances(x: Any) -> Any:
+    return jnp.sum((x[:, None] - x[None]) ** 2, -1)
+
+
+def relations(y: Any) -> tuple[Any, Any]:
+    same = y[:, None] == y[None]
+    return same & ~jnp.eye(y.size, dtype=bool), ~same
+
+
+def batch_all(x: Any, y: Any) -> Any:
+    d, (positive, negative) = distances(x), relations(y)
+    valid = positive[:, :, None] & negative[:, None, :]
+    return jnp.sum(valid * jnp.maximum(d[:, :, None] - d[:, None, :] + 0.2, 0)) / jnp.sum(valid)
+
+
+def batch_hard(x: Any, y: Any) -> Any:
+    d, (positive, negative) = distances(x), relations(y)
+    return jnp.maximum(jnp.max(d * positive, 1) - jnp.min(jnp.where(negative, d, jnp.inf), 1) + 0.2, 0)
+
+
+def semi_hard(x: Any, y: Any) -> Any:
+    d, (positive, negative) = distances(x), relations(y)
+    outside = jnp.where(negative[:, None, :] & (d[:, None, :] > d[:, :, None]), d[:, None, :], jnp.inf)
+    nearest, farthest = jnp.min(outside, 2), jnp.max(jnp.where(negative, d, -jnp.inf), 1)[:, None]
+    hinge = jnp.maximum(d - jnp.where(jnp.isinf(nearest), farthest, nearest) + 0.2, 0)
+    return jnp.sum(hinge * positive) / jnp.sum(positive)
+
+
+def cosines(q: Any, k: Any) -> Any:
+    return (q / jnp.linalg.norm(q, axis=1)[:, None]) @ (k / jnp.linalg.norm(k, axis=1)[:, None]).T
+
+
+def one_way(logits: Any) -> Any:
+    return -jnp.diagonal(jax.nn.log_softmax(logits, axis=1))
+
+
+def clip(q: Any, k: Any) -> Any:
+    logits = cosines(q, k) / 0.07
+    return (one_way(logits) + one_way(logits.T)) / 2

@@ -1,0 +1,193 @@
+"""Distances and similarities of embeddings, paired or all against all, with gradients that are finite everywhere.
+
+    squared    Σ (x - y)²
+    Euclidean  |x - y|                          gradient 0 where x = y
+    cosine     x·y / (|x| |y|)                  0 for a vector of zeros
+
+Distances are differences first and squares second: |x|² + |y|² - 2 x·y needs one matrix product, and loses half of the
+digits between rows that nearly coincide. XLA fuses the difference into the sum on GPU; its CPU backend makes the array
+of all differences, N·M·D numbers.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from jaxlosses import checks
+from jaxlosses._numerics import safe_divide
+from jaxlosses.types import ArrayLike, Number
+
+__all__ = ["cosine_similarity", "euclidean_distance", "l2_normalize", "squared_distance"]
+
+
+def l2_normalize(x: ArrayLike, *, axis: int = -1, eps: Number = 1e-12) -> Float[Array, "..."]:
+    """Vectors scaled to length 1.
+
+        x / √max(Σx², ε)
+
+    A vector of zeros stays one; its gradient, 1/√ε, is large, and finite.
+
+    Args:
+        x: `(...)`, any numbers.
+        axis: the axis of a vector.
+        eps: ε > 0, the floor of the *squared* length; shorter vectors than √ε come out shorter than 1. It is raised
+            to 6.1e-5 for float16, in which 1/√ε would overflow.
+
+    Returns:
+        The shape of `x`, in float32 (or float64).
+
+    Raises:
+        ValueError: if `x` has no such axis.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.l2_normalize([[3.0, 4.0], [0.0, 0.0]])
+        Array([[0.6, 0.8],
+               [0. , 0. ]], dtype=float32)
+
+    Reference:
+        Schroff, Kalenichenko and Philbin, FaceNet, 2015, arXiv:1503.03832.
+    """
+    (floats,) = checks.to_floats("l2_normalize", x=x)
+    axis = checks.check_axis("l2_normalize", "x", floats, axis)
+    return unit(floats, length_floor("l2_normalize", eps, x=x), axis)
+
+
+def squared_distance(x: ArrayLike, y: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
+    """The square of the straight-line distance.
+
+        d² = Σ (x - y)²
+
+    Args:
+        x: `(..., features)`.
+        y: `(..., features)`, the same shape; or `(..., M, features)` against `(..., N, features)` if `pairwise`.
+        pairwise: compare every row of `x` with every row of `y`.
+
+    Returns:
+        `(...)` >= 0, or `(..., N, M)` if `pairwise`.
+
+    Raises:
+        ValueError: if the shapes do not fit.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.squared_distance([[1.0, 0.0]], [[0.8, 0.6], [0.0, 1.0]], pairwise=True)
+        Array([[0.4, 2. ]], dtype=float32)
+
+    Reference:
+        Schoenberg, Remarks to Maurice Fréchet's article, 1935, doi:10.2307/1968654.
+    """
+    return squared(_difference("squared_distance", x, y, pairwise))
+
+
+def euclidean_distance(x: ArrayLike, y: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
+    """The straight-line distance, with gradient 0 between equal points.
+
+        d = √Σ (x - y)²
+
+    Args:
+        x: `(..., features)`.
+        y: `(..., features)`, the same shape; or `(..., M, features)` against `(..., N, features)` if `pairwise`.
+        pairwise: compare every row of `x` with every row of `y`.
+
+    Returns:
+        `(...)` >= 0, or `(..., N, M)` if `pairwise`.
+
+    Raises:
+        ValueError: if the shapes do not fit.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.euclidean_distance([0.0, 0.0], [3.0, 4.0])
+        Array(5., dtype=float32)
+
+    Reference:
+        Fréchet, Sur quelques points du calcul fonctionnel, 1906, doi:10.1007/BF03018603.
+    """
+    return norm(_difference("euclidean_distance", x, y, pairwise))
+
+
+def cosine_similarity(
+    x: ArrayLike, y: ArrayLike, *, pairwise: bool = False, eps: Number = 1e-12
+) -> Float[Array, "..."]:
+    """The cosine of the angle between two vectors.
+
+        cos = x·y / √(max(Σx², ε) max(Σy², ε))
+
+    Args:
+        x: `(..., features)`.
+        y: `(..., features)`, the same shape; or `(..., M, features)` against `(..., N, features)` if `pairwise`.
+        pairwise: compare every row of `x` with every row of `y`.
+        eps: ε > 0, the floor of each *squared* length, as in `l2_normalize`.
+
+    Returns:
+        `(...)` in [-1, 1] but for rounding, or `(..., N, M)` if `pairwise`; 0 for a vector of zeros.
+
+    Raises:
+        ValueError: if the shapes do not fit.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.cosine_similarity([1.0, 2.0, 3.0], [2.0, 0.0, 1.0])
+        Array(0.5976, dtype=float32)
+
+    Reference:
+        Salton, Wong and Yang, A vector space model for automatic indexing, 1975, doi:10.1145/361219.361220.
+    """
+    a, b = _enter("cosine_similarity", x, y, pairwise)
+    floor = length_floor("cosine_similarity", eps, x=x, y=y)
+    a, b = unit(a, floor), unit(b, floor)
+    return dots(a, jnp.swapaxes(b, -1, -2)) if pairwise else jnp.sum(a * b, axis=-1)
+
+
+def squared(difference: Float[Array, "*s d"]) -> Float[Array, "*s"]:
+    """The squared length of a difference."""
+    return jnp.sum(difference * difference, axis=-1)
+
+
+@jax.custom_jvp
+def norm(difference: Float[Array, "*s d"]) -> Float[Array, "*s"]:
+    """The length of a difference; its derivatives of every order are 0 at 0."""
+    square = squared(difference)
+    none = square < jnp.finfo(square.dtype).tiny
+    return jnp.where(none, 0, jnp.sqrt(jnp.where(none, 1, square)))
+
+
+# The root's own second derivative overflows for short vectors; the derivative of a direction does not.
+@norm.defjvp
+def _norm_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    length = norm(*primals)
+    return length, jnp.sum(safe_divide(primals[0], length[..., None]) * tangents[0], axis=-1)
+
+
+def unit(x: Float[Array, "*s"], floor: Float[Array, ""], axis: int = -1) -> Float[Array, "*s"]:
+    """The direction of a vector whose squared length is not below `floor`."""
+    return x / jnp.sqrt(jnp.maximum(jnp.sum(x * x, axis=axis, keepdims=True), floor.astype(x.dtype)))
+
+
+def length_floor(loss: str, eps: Number, **arrays: ArrayLike) -> Float[Array, ""]:
+    """`eps`, or more if the gradient 1/√ε overflows in the dtype of an array that it flows back to."""
+    dtypes = [checks.to_array(loss, name, array).dtype for name, array in arrays.items()]
+    tiny = [float(jnp.finfo(dtype).tiny) for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating)]
+    return jnp.maximum(jnp.asarray(eps, float), max(tiny, default=0.0))
+
+
+def dots(x: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
+    """A matrix product in full precision; by default GPU and TPU round float32 to 10 or 7 bits first."""
+    return jnp.matmul(x, y, precision=jax.lax.Precision.HIGHEST)
+
+
+def _difference(name: str, x: ArrayLike, y: ArrayLike, pairwise: bool) -> Float[Array, "..."]:
+    a, b = _enter(name, x, y, pairwise)
+    return a[..., :, None, :] - b[..., None, :, :] if pairwise else a - b
+
+
+def _enter(name: str, x: ArrayLike, y: ArrayLike, pairwise: bool) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    if not pairwise:
+        a, b, _ = checks.same_shape(name, None, None, consumed=-1, x=x, y=y)
+        return a, b
+    a, b = checks.to_floats(name, x=x, y=y)
+    if min(a.ndim, b.ndim) < 2 or a.shape[:-2] != b.shape[:-2] or a.shape[-1] != b.shape[-1]:
+        raise ValueError(f"{name}: x {a.shape} and y {b.shape} must be (..., N, features) and (..., M, features)")
+    return a, b

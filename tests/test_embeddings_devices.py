@@ -1,0 +1,84 @@
+"""Losses over embeddings at scale: the memory of large batches, and many devices that must equal one."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as Spec
+
+import jaxlosses as jl
+
+NAN = np.nan
+MINING = ("batch_all_triplet_loss", "batch_hard_triplet_loss", "semi_hard_triplet_loss")
+
+
+def close(actual, expected, rtol=1e-5, atol=1e-6):
+    np.testing.assert_allclose(actual, expected, rtol=rtol, atol=atol)
+
+
+def temp_megabytes(function, *shapes):
+    inputs = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    compiled = jax.jit(jax.value_and_grad(function)).lower(*inputs).compile()
+    return compiled.memory_analysis().temp_size_in_bytes / 1e6
+
+
+@pytest.mark.parametrize("name", MINING)
+def test_mining_a_batch_of_4096_fits_in_a_cache(name):
+    ids = jnp.arange(4096) // 8
+    assert temp_megabytes(lambda x: jl.get(name)(x, ids, reduction="mean"), (4096, 128)) < 50  # a cube has 275 GB
+
+
+def test_info_nce_in_blocks_is_linear_in_the_batch():
+    loss = functools.partial(jl.info_nce_loss, symmetric=True, block_size=128, reduction="mean")
+    small, large = (temp_megabytes(loss, (n, 64), (n, 64)) for n in (2048, 4096))
+    assert large < 2.1 * small
+    assert large < 20  # the similarities alone have 67 MB
+
+
+MESH = Mesh(np.array(jax.devices()[:8]), ("device",))
+BATCH = 16
+DEVICE_CASES = {
+    **{name: (name, {}) for name in MINING},
+    "blocks": ("batch_all_triplet_loss", {"block_size": 1, "squared": False}),
+    "n_pair_loss": ("n_pair_loss", {}),
+    "n_pair_loss, labels": ("n_pair_loss", {"labels": jnp.arange(BATCH) % 9}),
+    "info_nce_loss": ("info_nce_loss", {"symmetric": True, "temperature": 0.3}),
+}
+
+
+@pytest.mark.parametrize("case", DEVICE_CASES)
+def test_many_devices_equal_one(case):
+    """With ragged masks, one device fully masked: inside `shard_map`, and under `jit` with sharded arrays."""
+    name, options = DEVICE_CASES[case]
+    x, y = jax.random.normal(jax.random.key(4), (2, BATCH, 3))
+    second = jnp.arange(BATCH) % 3 if name in MINING else y
+    here = jnp.arange(BATCH) % 5 != 2
+    here = here.at[4:6].set(False)
+    weights = 1 + jnp.arange(float(BATCH))
+    x = x.at[4].set(NAN)
+    labels = {"labels": options["labels"]} if "labels" in options else {}
+    rest = {key: value for key, value in options.items() if key != "labels"}
+
+    def parts(axis_name, x, second, here, weights, labels):
+        keywords = {"axis_name": axis_name, "where": here, "sample_weights": weights, **labels, **rest}
+        return jl.get(name)(x, second, **keywords, reduction="parts")
+
+    def alone(x, *more):
+        return parts(None, x, *more).mean()
+
+    @functools.partial(jax.shard_map, mesh=MESH, in_specs=Spec("device"), out_specs=Spec())
+    def together(x, *more):
+        return jax.lax.psum(parts("device", x, *more), "device").mean()
+
+    inputs = (x, second, here, weights, labels)
+    expected, slope = jax.jit(jax.value_and_grad(alone))(*inputs)
+    sharded = jax.device_put(inputs, NamedSharding(MESH, Spec("device")))
+    for function in (together, alone):
+        value, gradient = jax.jit(jax.value_and_grad(function))(*sharded)
+        close(value, expected)
+        close(gradient, slope)
+        assert (np.asarray(gradient)[~np.asarray(here)] == 0).all()
+    assert expected > 0

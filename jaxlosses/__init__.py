@@ -56,9 +56,13 @@ from jaxlosses.losses.embeddings import (
     batch_all_triplet_loss,
     batch_hard_triplet_loss,
     contrastive_loss,
+    cosine_similarity,
+    euclidean_distance,
     info_nce_loss,
+    l2_normalize,
     n_pair_loss,
     semi_hard_triplet_loss,
+    squared_distance,
     triplet_loss,
 )
 from jaxlosses.losses.images import content_loss, content_style_loss, perceptual_loss, style_loss

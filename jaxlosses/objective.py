@@ -8,7 +8,7 @@ and a term that is off, or has no labels in the batch, moves nothing.
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -315,10 +315,7 @@ def _scalar(value: Any) -> Array:
     return jnp.asarray(value, jnp.float32)
 
 
-_Aux = TypeVar("_Aux", bound=Callable[..., Any])
-
-
-def value_only(function: _Aux) -> Callable[..., Any]:
+def value_only(function: Callable[..., Any]) -> Callable[..., Any]:
     """Drop the auxiliary output of a loss function, for optimisers that call it themselves (L-BFGS, line searches).
 
         value_only(f)(*args) = f(*args)[0]

@@ -1,23 +1,33 @@
-"""`python -m jaxlosses list [FAMILY]` and `python -m jaxlosses show NAME`: what the registry knows.
+"""What the registry knows, and whether an objective can be meant, on the command line.
 
-`python -m jaxlosses reference` writes the same as one page of Markdown; it is how REFERENCE.md is made.
+python -m jaxlosses list [FAMILY]
+python -m jaxlosses show NAME
+python -m jaxlosses check objective.toml
+python -m jaxlosses reference               the page REFERENCE.md
 """
 
 import argparse
 import inspect
+import json
 import sys
+import tomllib
 from collections.abc import Sequence
+from pathlib import Path
 
 from jaxlosses import registry
+from jaxlosses._report import table
+from jaxlosses.objective import Objective
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print what was asked for; 2 for a name that is not there."""
+    """Print what was asked for; 2 for what is not there, or cannot be meant."""
     parser = argparse.ArgumentParser("python -m jaxlosses", description="The losses, as the registry knows them.")
     commands = parser.add_subparsers(dest="command", required=True)
     listing = commands.add_parser("list", help="every loss in a line")
     listing.add_argument("family", nargs="?", help="only this family, such as boxes")
     commands.add_parser("show", help="the facts about one loss").add_argument("name", help="a name or an alias")
+    checking = commands.add_parser("check", help="the terms, stages and weights of an objective, or what is wrong")
+    checking.add_argument("file", type=Path, help="TOML, or JSON")
     commands.add_parser("reference", help="all of them, as a page of Markdown")
     given = parser.parse_args(arguments)
     try:
@@ -25,9 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(as_list(given.family))
         elif given.command == "show":
             print(as_page(registry.get(given.name)))
+        elif given.command == "check":
+            parse = json.loads if given.file.suffix == ".json" else tomllib.loads
+            print(table(Objective.from_config(parse(given.file.read_text()))))
         else:
             print(as_reference())
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0

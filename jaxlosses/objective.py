@@ -200,11 +200,11 @@ class Objective:
         return _config.to_config(self)
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], *, allow_import: bool = False) -> "Objective":
+    def from_config(cls, config: Any, *, allow_import: bool = False) -> "Objective":
         """Make an objective of plain data: the fields of `Objective` and `Term` by their names.
 
         Args:
-            config: a mapping, or a ConfigDict. A schedule is `{"schedule": "linear_schedule", "init_value": 0.0, ...}`.
+            config: a mapping, or a ConfigDict of ml_collections. A schedule is `{"schedule": "linear_schedule", "init_value": 0.0, ...}`.
             allow_import: let a loss be `"module:function"`, which runs that module's code.
 
         Raises:

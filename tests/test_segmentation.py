@@ -49,6 +49,13 @@ def test_c5_sensitivity_specificity():
         close(loss(sensitivity_weight=weight), [expected])
 
 
+def test_s4_ignored_pixels_are_no_background():
+    ignored = jl.sensitivity_specificity_loss(
+        [[0.8, 0.6, 0.3, 0.9]], [[1, 1, 0, 255]], class_axis=None, ignore_label=255
+    )
+    close(ignored, [0.05 * (0.04 + 0.16) / 2 + 0.95 * 0.09])
+
+
 @pytest.mark.parametrize(("truth", "expected"), [([0, 0], 0.95 * 0.1), ([1, 1], 0.05 * 0.5)])
 def test_a_term_without_pixels_is_zero(truth, expected):
     loss = lambda p: jl.sensitivity_specificity_loss(p, jnp.array([truth]), class_axis=None, reduction="sum")  # noqa: E731

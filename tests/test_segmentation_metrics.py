@@ -60,6 +60,7 @@ def test_metrics_by_class_without_ignored_pixels(metric):
     values = metric(hard.at[0, 0, 0].set(jnp.nan), ids, ignore_label=255)
     assert values.shape == (4, 3)
     close(values, metric(hard, IDS, where=ids != 255))
+    close(values[:1], metric(hard[:1].reshape(1, 15, 3)[:, 1:], IDS[:1].reshape(1, 15)[:, 1:]))
     for c in range(3):
         close(values[1:, c], metric(hard[1:, ..., c], IDS[1:] == c, class_axis=None))
     close(metric(jnp.moveaxis(hard, -1, 1), IDS, class_axis=1), metric(hard, IDS))

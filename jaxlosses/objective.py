@@ -204,7 +204,8 @@ class Objective:
         """Make an objective of plain data: the fields of `Objective` and `Term` by their names.
 
         Args:
-            config: a mapping, or a ConfigDict of ml_collections. A schedule is `{"schedule": "linear_schedule", "init_value": 0.0, ...}`.
+            config: a mapping, or a ConfigDict of ml_collections. A schedule is
+                `{"schedule": "linear_schedule", "init_value": 0.0, ...}`.
             allow_import: let a loss be `"module:function"`, which runs that module's code.
 
         Raises:

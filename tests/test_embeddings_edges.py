@@ -155,9 +155,14 @@ def test_a_nan_that_is_not_masked_is_loud(name):
     assert jnp.isnan(jl.info_nce_loss(X, Y, negatives=Y.at[2, 0].set(NAN), reduction="mean"))
 
 
-def test_a_negative_sum_is_never_rounded_into_being():
-    x = 1e-3 * jax.random.normal(jax.random.key(5), (300, 4)) + 10
-    assert (jl.batch_all_triplet_loss(x, jnp.arange(300) % 7, margin=1e-7) >= 0).all()
+@pytest.mark.parametrize("seed", range(3))
+def test_many_hinges_of_one_rounding_error_each(seed):
+    d, ids = np.float32(1.9540027), np.random.default_rng(seed).integers(0, 2, 40)
+    up = np.nextafter(d, np.float32(2))
+    x = np.concatenate([[0], np.where(ids == 0, up, d)]).astype(np.float32)[:, None]
+    value = jl.batch_all_triplet_loss(x, np.concatenate([[0], ids]), margin=0.0, squared=False)
+    close(value[0], np.sum(ids == 0) * np.sum(ids == 1) * (float(up) - float(d)), rtol=1e-6, atol=0)
+    assert (value >= 0).all()
 
 
 # Candidates

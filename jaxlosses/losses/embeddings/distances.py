@@ -4,9 +4,9 @@
     Euclidean  |x - y|                          gradient 0 where x = y
     cosine     x·y / (|x| |y|)                  0 for a vector of zeros
 
-Distances are differences first and squares second: |x|² + |y|² - 2 x·y needs one matrix product, and loses half of the
-digits between rows that nearly coincide. XLA fuses the difference into the sum on GPU; its CPU backend makes the array
-of all differences, N·M·D numbers.
+Distances are differences first and squares second: |x|² + |y|² - 2 x·y would need one matrix product only, and lose half
+of the digits between rows that nearly coincide. Compiled for CPU, `pairwise` values need no further memory, and their
+gradient needs the array of all N·M·features differences.
 """
 
 import jax
@@ -149,9 +149,7 @@ def squared(difference: Float[Array, "*s d"]) -> Float[Array, "*s"]:
 @jax.custom_jvp
 def norm(difference: Float[Array, "*s d"]) -> Float[Array, "*s"]:
     """The length of a difference; its derivatives of every order are 0 at 0."""
-    square = squared(difference)
-    none = square < jnp.finfo(square.dtype).tiny
-    return jnp.where(none, 0, jnp.sqrt(jnp.where(none, 1, square)))
+    return jnp.sqrt(squared(difference))
 
 
 # The root's own second derivative overflows for short vectors; the derivative of a direction does not.

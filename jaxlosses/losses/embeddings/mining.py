@@ -128,7 +128,9 @@ def batch_all_triplet_loss(
         farther = jnp.sum(positive, dtype=jnp.int32) - jnp.searchsorted(jnp.sort(reach), at, side="right")
         nearer = jnp.where(positive, nearer, 0).astype(d.dtype)
         farther = jnp.where(negative, farther, 0).astype(d.dtype)
-        total = jnp.sum(nearer * (d + margin) - farther * d)
+        # As many are nearer as farther, so the zero of d is free: at its maximum little cancels between like distances.
+        below = d - jax.lax.stop_gradient(jnp.max(d))
+        total = jnp.sum(nearer * (below + margin) - farther * below)
         total += jax.lax.stop_gradient(jax.nn.relu(total) - total)  # rounding must not take it below 0
         triplets = jnp.sum(nearer) if positive_only else _number(positive, d) * _number(negative, d)
         return total, triplets

@@ -7,6 +7,7 @@ defaults that could differ from a signature.
 import dataclasses
 import difflib
 import functools
+import importlib.metadata
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
@@ -129,8 +130,11 @@ def unregister(name: str) -> None:
 def get(name: str) -> Loss:
     """Find a loss by its name or by an alias.
 
+    Other packages can bring losses, as entry points of the group `jaxlosses.losses`: a function, found as
+    `"package/name"`. They are looked for at the first name that is not known.
+
     Raises:
-        ValueError: if there is none; the message has the nearest names.
+        ValueError: if there is none; the message has the nearest names, and the plug-ins that failed to load.
 
     Example:
         >>> import jaxlosses as jl
@@ -143,7 +147,24 @@ def get(name: str) -> Loss:
     """
     if name in _found_by:
         return _found_by[name]
-    raise ValueError(f"no loss named {name!r}{did_you_mean(name, _found_by, 'jaxlosses.names() lists all')}")
+    failed = _load_plugins()
+    if name in _found_by:
+        return _found_by[name]
+    broken = "".join(f" (the plug-in {plugin} failed: {error})" for plugin, error in failed.items())
+    raise ValueError(f"no loss named {name!r}{did_you_mean(name, _found_by, 'jaxlosses.names() lists all')}{broken}")
+
+
+@functools.cache
+def _load_plugins() -> dict[str, str]:
+    """Register what installed packages offer, once; what did not load, and why."""
+    failed = {}
+    for entry in importlib.metadata.entry_points(group="jaxlosses.losses"):
+        name = f"{entry.dist.name if entry.dist else entry.module}/{entry.name}"
+        try:
+            register(name)(entry.load())
+        except Exception as error:
+            failed[name] = f"{type(error).__name__}: {error}"
+    return failed
 
 
 def find(function: Callable[..., Any]) -> Loss | None:

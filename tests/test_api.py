@@ -6,6 +6,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -113,3 +114,29 @@ def test_importing_changes_no_configuration_and_loads_no_extra():
         "assert not {'flax', 'sklearn', 'matplotlib', 'chex', 'scipy.stats'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", script], check=True)
+
+
+def test_losses_of_other_packages(monkeypatch):
+    """Entry points of the group `jaxlosses.losses`, looked for at the first unknown name; a broken one is named."""
+
+    class Entry:
+        def __init__(self, name, load):
+            self.name, self.load = name, load
+            self.dist, self.module = types.SimpleNamespace(name="elsewhere"), "elsewhere"
+
+    def fail():
+        raise ImportError("no module named 'cupy'")
+
+    entries = [Entry("bumpy", lambda: lambda x, y: (x - y) ** 2), Entry("broken", fail)]
+    monkeypatch.setattr(registry.importlib.metadata, "entry_points", lambda group: entries)
+    registry._load_plugins.cache_clear()
+    try:
+        assert jl.get("elsewhere/bumpy").inputs == ("x", "y")
+        with pytest.raises(
+            ValueError,
+            match=r"no loss named 'elsewhere/bumby'; did you mean 'elsewhere/bumpy'\? \(the plug-in elsewhere/broken failed: ImportError: no module",
+        ):
+            jl.get("elsewhere/bumby")
+    finally:
+        jl.unregister("elsewhere/bumpy")
+        registry._load_plugins.cache_clear()

@@ -26,7 +26,7 @@ class Loss:
         function: the loss itself.
         aliases: further names that find it.
         family: the module it lives in, such as `"boxes"`.
-        consumes: what it takes as one thing: `"nothing"`, `"classes"`, `"box"`, `"pixels"`.
+        consumes: what it takes as one thing: `"nothing"`, `"classes"`, `"box"`, `"pixels"`, `"features"`.
         mask_lacks: how many trailing axes of the first input a `where` has not.
         domain: where each input may lie, in the order of the inputs.
         minimum: the smallest value it can have; None if it is unbounded below.

@@ -17,6 +17,13 @@ from jaxlosses.losses.divergences import cross_entropy, entropy, kl_divergence
 from jaxlosses.losses.boxes import ciou_loss, diou_loss, giou_loss, iou_loss
 from jaxlosses.losses.box_similarities import box_ciou, box_diou, box_giou, box_iou
 from jaxlosses.losses.segmentation import dice_loss, jaccard_loss, tversky_loss
+from jaxlosses.losses.sequences import (
+    ctc_collapse,
+    ctc_greedy_decode,
+    ctc_loss,
+    perplexity,
+    sequence_cross_entropy,
+)
 from jaxlosses.types import Parts
 from jaxlosses.registry import get, names, register, unregister
 from jaxlosses import combine
@@ -37,6 +44,9 @@ __all__ = [
     "ciou_loss",
     "combine",
     "cross_entropy",
+    "ctc_collapse",
+    "ctc_greedy_decode",
+    "ctc_loss",
     "dice_loss",
     "diou_loss",
     "entropy",
@@ -48,7 +58,9 @@ __all__ = [
     "kl_divergence",
     "names",
     "nll_loss",
+    "perplexity",
     "register",
+    "sequence_cross_entropy",
     "sigmoid_binary_cross_entropy",
     "sigmoid_focal_loss",
     "smooth_l1_loss",

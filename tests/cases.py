@@ -34,6 +34,8 @@ OPTIONS: dict[str, list[dict]] = {
     ],
     "jaccard_loss": [{}, {"smooth": 0.0, "activation": "sigmoid"}],
     "tversky_loss": [{}, {"fp_weight": 0.3, "fn_weight": 0.7}],
+    "ctc_loss": [{}, {"blank_id": 4, "zero_infinity": True}],
+    "sequence_cross_entropy": [{}, {"normalization": "sequence", "label_smoothing": 0.1}, {"normalization": "batch"}],
 }
 
 CASES = {

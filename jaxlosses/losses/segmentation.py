@@ -276,23 +276,11 @@ def _pixels(
     g = checks.masked(g, kept.mask, class_axis)
     checks.probabilities(loss, "probabilities", p)
     checks.probabilities(loss, "targets", g)
-    pixel_weights, kept = _by_image(kept, weigh_pixels=sample_weights is not None and np.ndim(sample_weights) > 1)
+    pixel_weights, kept = kept.by_example(weigh_inside=sample_weights is not None and np.ndim(sample_weights) > 1)
     if pixel_weights is not None and class_axis is not None:
         pixel_weights = jnp.expand_dims(pixel_weights, class_axis)
     space = tuple(axis for axis in range(1, p.ndim) if axis != class_axis)
     return _Pixels(p, g, lambda x: jnp.sum(x if pixel_weights is None else x * pixel_weights, axis=space), kept)
-
-
-def _by_image(kept: checks.Kept, weigh_pixels: bool) -> tuple[Array | None, checks.Kept]:
-    """Split what is kept into weights of pixels, and the mask and weights of images; one without pixels is masked."""
-    weights = kept.weights
-    if weights is not None and weigh_pixels:
-        kept = kept.only(weights > 0)
-    mask = None if kept.mask is None else jnp.any(kept.mask, axis=tuple(range(1, kept.mask.ndim)))
-    kept = kept._replace(mask=mask, weights=None, shape=None)
-    if weights is None or weigh_pixels:
-        return weights, kept
-    return None, kept._replace(weights=weights.reshape(-1))
 
 
 def _activate(loss: str, x: Float[Array, "*s"], activation: str | None, class_axis: int | None) -> Float[Array, "*s"]:

@@ -105,13 +105,9 @@ def softmax_cross_entropy(
         logits=logits,
         labels=labels,
     )
-    arrays = (logits, *log_partition(logits, axis))
     weights = _class_weights(kept.loss, class_weights, logits, axis)
-    values = truth.expect(_surprise, *arrays, weights=weights)
-    if not (isinstance(label_smoothing, int | float) and label_smoothing == 0):
-        evenly = _mean_over(logits > -jnp.inf, _surprise(*arrays), weights, axis)
-        values = (1 - jnp.asarray(label_smoothing)) * values + label_smoothing * evenly
-    return reduce(values, _with_classes(kept, logits, axis), reduction, _counts(truth, weights))
+    values = smoothed_surprise(logits, truth, label_smoothing, weights)
+    return reduce(values, with_classes(kept, logits, axis), reduction, _counts(truth, weights))
 
 
 @_register("softmax_focal_loss", aliases=("softmax_focal",), citation="arXiv:1708.02002")
@@ -173,7 +169,7 @@ def softmax_focal_loss(
     alphas = None if alpha is None else _per_class(kept.loss, "alpha", alpha, logits, axis)
     top, log_total = log_partition(logits, axis)
     values = truth.expect(cost, logits, top, log_total, log_rest(logits, top, axis), weights=alphas)
-    return reduce(values, _with_classes(kept, logits, axis), reduction)
+    return reduce(values, with_classes(kept, logits, axis), reduction)
 
 
 @_register(
@@ -240,6 +236,23 @@ def nll_loss(
     return reduce(values, kept, reduction, _counts(truth, weights))
 
 
+def smoothed_surprise(
+    logits: Float[Array, "..."], truth: Labels, label_smoothing: Number, weights: Array | None = None
+) -> Float[Array, "..."]:
+    """The cross-entropy of each row, with its labels smoothed over the classes that are not taken out."""
+    arrays = (logits, *log_partition(logits, truth.axis))
+    values = truth.expect(_surprise, *arrays, weights=weights)
+    if isinstance(label_smoothing, int | float) and label_smoothing == 0:
+        return values
+    evenly = _mean_over(logits > -jnp.inf, _surprise(*arrays), weights, truth.axis)
+    return (1 - jnp.asarray(label_smoothing)) * values + label_smoothing * evenly
+
+
+def with_classes(kept: checks.Kept, logits: Float[Array, "..."], axis: int) -> checks.Kept:
+    """A row whose classes are all taken out counts as masked."""
+    return kept.only(jnp.max(logits, axis) != -jnp.inf)
+
+
 def _surprise(z: Array, top: Array, log_total: Array) -> Array:
     return -log_softmax(z, top, log_total)
 
@@ -279,8 +292,3 @@ def _per_class(loss: str, name: str, values: ArrayLike, like: Array, axis: int) 
     shape: list[Any] = [1] * like.ndim
     shape[axis] = -1
     return array.reshape(shape)
-
-
-def _with_classes(kept: checks.Kept, logits: Float[Array, "..."], axis: int) -> checks.Kept:
-    """A row whose classes are all taken out counts as masked."""
-    return kept.only(jnp.max(logits, axis) != -jnp.inf)

@@ -11,14 +11,14 @@ import jax.numpy as jnp
 import optax
 
 import jaxlosses as jl
-from bench.families import boxes, classification, divergences, regression, segmentation
+from bench.families import boxes, classification, divergences, regression, segmentation, sequences
 from bench.row import Row
 
 
 def rows(scale: float) -> list[Row]:
     """All rows; `scale` multiplies the batch."""
     n = max(4, int(4096 * scale))
-    families = (regression, classification, divergences, boxes, segmentation)
+    families = (regression, classification, divergences, boxes, segmentation, sequences)
     return [*(row for family in families for row in family.rows(n)), _objective_row(n)]
 
 

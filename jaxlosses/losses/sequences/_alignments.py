@@ -115,7 +115,7 @@ def _posterior(frames: _Folded, arrivals: Wide, returns: Walk, probability: Wide
     labels = jnp.where(there, labels, 0)
     # A float counts up to 2^24: the exponents of a loss of 1e7 and more are rounded, and only proportions remain.
     sums = jnp.sum(labels, axis=2, keepdims=True)
-    labels *= jnp.where(sums > 2, 1 / jnp.where(sums > 2, sums, 1), 1)
+    labels *= jnp.where(sums > 1.01, 1 / jnp.where(sums > 1.01, sums, 1), 1)
     blank = jnp.where(there, 1 - jnp.sum(labels, axis=2, keepdims=True), 0)
     return jnp.concatenate([blank, labels], axis=2)
 

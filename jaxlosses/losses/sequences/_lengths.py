@@ -20,14 +20,18 @@ class Lengths(NamedTuple):
 
 
 def within(loss: str, name: str, lengths: ArrayLike | None, shape: tuple[int, ...]) -> Lengths:
-    """Take in `lengths`, one for each row of an array of `shape`; None for full rows."""
+    """Take in `lengths`, one for each row of an array of `shape`; None for full rows.
+
+    A row that cannot be that long is there as a whole, for its loss to be NaN.
+    """
     *rows, size = shape
     counts = jnp.full(rows, size) if lengths is None else to_ids(loss, name, lengths)
     if counts.shape != tuple(rows):
         hint = f"did you mean {name}[:, 0]?" if counts.shape == (*rows, 1) else "one number for each sequence"
         raise ValueError(f"{loss}: {name} {counts.shape} must be {tuple(rows)}; {hint}")
+    known = (counts >= 0) & (counts <= size)
     mask = jax.lax.broadcasted_iota(counts.dtype, shape, len(rows)) < counts[..., None]
-    return Lengths(counts, mask, (counts >= 0) & (counts <= size))
+    return Lengths(counts, mask | ~known[..., None], known)
 
 
 def to_ids(loss: str, name: str, ids: ArrayLike) -> Int[Array, "..."]:

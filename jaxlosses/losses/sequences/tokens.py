@@ -106,7 +106,7 @@ def sequence_cross_entropy(
         sample_weights,
         axis=-1,
         ignore_label=ignore_label,
-        counted=None if lengths is None else given.mask | ~given.known[:, None],
+        counted=None if lengths is None else given.mask,
         logits=logits,
         labels=labels,
     )

@@ -21,6 +21,7 @@ from bench.families import (
     penalties,
     regression,
     segmentation,
+    sequences,
 )
 from bench.row import Row
 
@@ -35,6 +36,7 @@ def rows(scale: float) -> list[Row]:
         boxes,
         segmentation,
         embeddings,
+        sequences,
         images,
         adversarial,
         penalties,

@@ -65,6 +65,7 @@ from jaxlosses.losses.embeddings import (
     squared_distance,
     triplet_loss,
 )
+from jaxlosses.losses.sequences import ctc_collapse, ctc_greedy_decode, ctc_loss, perplexity, sequence_cross_entropy
 from jaxlosses.losses.images import content_loss, content_style_loss, perceptual_loss, style_loss
 from jaxlosses.losses.gram import gram_matrix
 from jaxlosses.losses.adversarial import cycle_consistency_loss, discriminator_loss, generator_loss, identity_loss
@@ -103,6 +104,9 @@ __all__ = [
     "contrastive_loss",
     "cosine_similarity",
     "cross_entropy",
+    "ctc_collapse",
+    "ctc_greedy_decode",
+    "ctc_loss",
     "cycle_consistency_loss",
     "dice_coefficient",
     "dice_loss",
@@ -141,12 +145,14 @@ __all__ = [
     "names",
     "nll_loss",
     "perceptual_loss",
+    "perplexity",
     "precision",
     "register",
     "schedule",
     "semi_hard_triplet_loss",
     "sensitivity",
     "sensitivity_specificity_loss",
+    "sequence_cross_entropy",
     "sigmoid_binary_cross_entropy",
     "sigmoid_focal_loss",
     "smooth_l1_loss",

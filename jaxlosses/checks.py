@@ -43,6 +43,18 @@ class Kept(NamedTuple):
         """What is kept of this where there is a class: a row of -inf alone counts as masked."""
         return self.only(jnp.max(logits, axis) != -jnp.inf)
 
+    def by_example(self, *, weigh_inside: bool) -> tuple[Float[Array, "..."] | None, "Kept"]:
+        """Split this into weights inside the examples, and what is kept of whole examples.
+
+        An example of which nothing is kept is masked. The weights are those of whole examples unless `weigh_inside`.
+        """
+        kept = self.only(self.weights > 0) if weigh_inside and self.weights is not None else self
+        mask = None if kept.mask is None else jnp.any(kept.mask, axis=tuple(range(1, kept.mask.ndim)))
+        kept = kept._replace(mask=mask, weights=None, shape=None)
+        if self.weights is None or weigh_inside:
+            return self.weights, kept
+        return None, kept._replace(weights=self.weights.reshape(-1))
+
 
 class AlignmentError(ValueError):
     """A mask or weight whose shape is not the start of the shape it belongs to."""
@@ -142,9 +154,13 @@ def classes(
     *,
     axis: int,
     ignore_label: int | None = None,
+    counted: Bool[Array, "..."] | None = None,
     **arrays: ArrayLike,
 ) -> tuple[Array, Labels, Kept]:
-    """Take in scores with a class axis, and labels: class ids without that axis, or distributions with it."""
+    """Take in scores with a class axis, and labels: class ids without that axis, or distributions with it.
+
+    `counted` is a further mask, of the full shape without the class axis.
+    """
     (first, scores), (second, labels) = arrays.items()
     (scores,) = to_floats(loss, **{first: scores})
     labels = to_array(loss, second, labels)
@@ -156,7 +172,7 @@ def classes(
                 f"{loss}: ignore_label={ignore_label} needs {second} that are class ids {shape}, got distributions "
                 f"{labels.shape}; mask them with where="
             )
-        kept = keep(loss, where, sample_weights, shape, scores, labels, consumed=axis)
+        kept = keep(loss, where, sample_weights, shape, scores, labels, consumed=axis, counted=counted)
         targets = masked(labels.astype(scores.dtype), kept.mask, axis)
         expect(loss, second, lambda: targets >= 0, "be distributions over the classes, so >= 0")
         return masked(scores, kept.mask, axis), Labels(axis, size, None, targets), kept
@@ -164,7 +180,8 @@ def classes(
     # uint8 ids could neither count 300 classes nor be compared with -100.
     labels = labels.astype(jnp.int64 if labels.dtype.itemsize > 4 else jnp.int32)
     known = (labels >= 0) & (labels < size)
-    counted = None if ignore_label is None else labels != ignore_label
+    if ignore_label is not None:
+        counted = labels != ignore_label if counted is None else counted & (labels != ignore_label)
     kept = keep(loss, where, sample_weights, shape, scores, consumed=axis, usable=known, counted=counted)
     ids = masked(labels, kept.mask)
     expect(

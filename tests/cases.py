@@ -76,6 +76,8 @@ OPTIONS: dict[str, list[dict]] = {
         {"temperature": 0.5, "symmetric": True, "block_size": 2},
         {"negatives": [[1.0, 0.5, -2.0], [0.3, 0.2, 0.1]], "normalize": False},
     ],
+    "ctc_loss": [{}, {"blank_id": 4, "zero_infinity": True}],
+    "sequence_cross_entropy": [{}, {"normalization": "sequence", "label_smoothing": 0.1}, {"normalization": "batch"}],
 }
 
 CASES = {

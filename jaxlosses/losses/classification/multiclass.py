@@ -104,13 +104,9 @@ def softmax_cross_entropy(
         logits=logits,
         labels=labels,
     )
-    arrays = (logits, *log_partition(logits, axis))
     check_normalize("softmax_cross_entropy", normalize)
     weights = weigh_classes(kept.loss, class_weights, logits, axis)
-    values = truth.expect(_surprise, *arrays, weights=weights)
-    if not (isinstance(label_smoothing, int | float) and label_smoothing == 0):
-        evenly = _mean_over(logits > -jnp.inf, _surprise(*arrays), weights, axis)
-        values = (1 - jnp.asarray(label_smoothing)) * values + label_smoothing * evenly
+    values = smoothed_surprise(logits, truth, label_smoothing, weights)
     return reduce(values, kept.with_classes(logits, axis), reduction, counts_of(truth, weights, normalize))
 
 
@@ -188,6 +184,18 @@ def check_normalize(loss: str, normalize: str) -> None:
     """Refuse an unknown word."""
     if normalize not in ("weight_sum", "count"):
         raise ValueError(f"{loss}: normalize must be 'weight_sum' or 'count', got {normalize!r}")
+
+
+def smoothed_surprise(
+    logits: Float[Array, "..."], truth: Labels, label_smoothing: Number, weights: Array | None = None
+) -> Float[Array, "..."]:
+    """The cross-entropy of each row, with its labels smoothed over the classes that are not taken out."""
+    arrays = (logits, *log_partition(logits, truth.axis))
+    values = truth.expect(_surprise, *arrays, weights=weights)
+    if isinstance(label_smoothing, int | float) and label_smoothing == 0:
+        return values
+    evenly = _mean_over(logits > -jnp.inf, _surprise(*arrays), weights, truth.axis)
+    return (1 - jnp.asarray(label_smoothing)) * values + label_smoothing * evenly
 
 
 def _surprise(z: Array, top: Array, log_total: Array) -> Array:

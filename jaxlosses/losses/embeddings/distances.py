@@ -4,7 +4,7 @@
     Euclidean  |x - y|                          gradient 0 where x = y
     cosine     x·y / (|x| |y|)                  0 for a vector of zeros
 
-Distances are differences first and squares second: |x|² + |y|² - 2 x·y would need one matrix product only, and lose
+Distances are differences first and squares second: |x|² + |y|² - 2 x·y would need one matrix product only and lose half
 half of the digits between rows that nearly coincide. Compiled for CPU, `pairwise` values need no further memory, and
 their gradient needs the array of all N·M·features differences.
 """

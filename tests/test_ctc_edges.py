@@ -1,0 +1,240 @@
+"""CTC where others fail: impossible labels, lengths, garbage, extremes. Capitals name the rows of the pitfalls."""
+
+import functools
+from math import comb
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxlosses as jl
+from tests.ctc import both, one, padded, value_and_grad
+
+NAN, INF = np.nan, np.inf
+
+
+def test_c1_a_loss_is_never_negative():
+    logits = jnp.array([[0.0, 17.0], [0.0, 17.0]])
+    value, gradient = value_and_grad(logits, jnp.array([1]))
+    assert 0 <= value < 2e-7
+    np.testing.assert_allclose(gradient, 0, atol=2e-7)
+    sure = 17 * jax.nn.one_hot(jax.random.randint(jax.random.key(0), (99, 9), 0, 3), 3)
+    labels, lengths = jl.ctc_collapse(jnp.argmax(sure, axis=2))
+    assert (both(sure, labels, label_lengths=lengths)[0] >= 0).all()
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(one(logits.astype(float), [1]), 1.7e-15, atol=2e-15)
+
+
+@pytest.mark.parametrize("zero_infinity", [False, True])
+def test_c2_c3_e13_labels_that_do_not_fit(zero_infinity):
+    """C2: a repeat needs a blank; C3: more labels than frames."""
+    labels, lengths = padded([[1, 1], [1, 2, 1, 2], [1, 2], [1]])
+    times = np.array([2, 2, 1, 0])
+
+    def loss(z):
+        return jl.ctc_loss(z, labels, input_lengths=times, label_lengths=lengths, zero_infinity=zero_infinity)
+
+    logits = jax.random.normal(jax.random.key(0), (4, 2, 3))
+    value, *derivatives = jax.jit(lambda z: [d(loss)(z) for d in (lambda f: f, jax.jacrev, jax.jacfwd, jax.hessian)])(
+        logits
+    )
+    assert (value == (0 if zero_infinity else INF)).all()
+    assert all((derivative == 0).all() for derivative in derivatives)
+
+
+def test_an_impossible_item_leaves_the_others_alone():
+    logits, labels = jax.random.normal(jax.random.key(0), (2, 3, 4)), jnp.array([[1, 1, 2], [1, 2, 3]])
+    mean = lambda z: jl.ctc_loss(z, labels, zero_infinity=True, reduction="mean")  # noqa: E731
+    value, gradient = jax.jit(jax.value_and_grad(mean))(logits)
+    expected, slope = value_and_grad(logits[1], labels[1])
+    np.testing.assert_allclose(value, expected / 2, rtol=1e-6)
+    np.testing.assert_allclose(gradient, jnp.stack([0 * slope, slope / 2]), rtol=1e-6)
+    kept = jax.jit(lambda z, where: jl.ctc_loss(z, labels, where=where, reduction="mean"))
+    np.testing.assert_allclose(kept(logits, np.array([False, True])), expected, rtol=1e-6)
+
+
+def test_c4_no_labels():
+    value, gradient = value_and_grad(jnp.zeros((3, 3)), jnp.zeros(0, int))
+    np.testing.assert_allclose(value, 3 * np.log(3), rtol=1e-6)
+    np.testing.assert_allclose(gradient, [[-2 / 3, 1 / 3, 1 / 3]] * 3, rtol=1e-6)
+    assert jl.ctc_loss(jnp.zeros((1, 3, 1)), jnp.zeros((1, 0), int))[0] == 0
+
+
+@pytest.mark.parametrize("time", [0, 3])
+def test_c5_no_frames(time):
+    values, gradient = both(
+        jnp.full((2, time, 3), NAN),
+        np.array([[1], [1]]),
+        input_lengths=np.zeros(2, int),
+        label_lengths=np.array([0, 1]),
+    )
+    np.testing.assert_array_equal(values, [0, INF])
+    assert (gradient == 0).all()
+
+
+def test_c6_mixed_lengths_equal_each_item_alone():
+    items = [(7, 3), (6, 2), (1, 1), (5, 0), (0, 0)]
+    clean = jax.random.normal(jax.random.key(0), (5, 7, 4))
+    real = jax.random.randint(jax.random.key(1), (5, 3), 1, 4)
+    alone = [value_and_grad(clean[b, :time], real[b, :length]) for b, (time, length) in enumerate(items)]
+    times, lengths = map(np.array, zip(*items, strict=True))
+    for frame, label in ((NAN, -77), (INF, 0), (-INF, 99)):
+        logits = jnp.where((jnp.arange(7)[None] < times[:, None])[..., None], clean, frame)
+        labels = jnp.where(jnp.arange(3)[None] < lengths[:, None], real, label)
+        values, gradients = both(logits, labels, input_lengths=times, label_lengths=lengths)
+        for b, (value, gradient) in enumerate(alone):
+            np.testing.assert_allclose(values[b], value, rtol=1e-6)
+            np.testing.assert_allclose(gradients[b, : times[b]], gradient, atol=1e-6)
+            assert (gradients[b, times[b] :] == 0).all()
+
+
+def test_c7_an_upstream_gradient_scales():
+    logits, labels = jax.random.normal(jax.random.key(0), (2, 5, 3)), np.array([[1, 2], [2, 2]])
+    _, total = both(logits, labels)
+    _, weighed = both(logits, labels, sample_weights=np.array([2.0, 0.5], np.float32))
+    np.testing.assert_allclose(weighed, total * np.array([2, 0.5])[:, None, None], rtol=1e-6)
+    mean = jax.jit(jax.grad(lambda z: jl.ctc_loss(z, labels, reduction="mean")))
+    np.testing.assert_allclose(mean(logits), total / 2, rtol=1e-6)
+
+
+def test_c8_log_probabilities_and_raw_logits_are_the_same_input():
+    logits = jax.random.normal(jax.random.key(0), (5, 3))
+    value, gradient = value_and_grad(logits, jnp.array([1, 2]))
+    again, slope = value_and_grad(jax.nn.log_softmax(logits), jnp.array([1, 2]))
+    np.testing.assert_allclose(again, value, rtol=1e-6)
+    np.testing.assert_allclose(slope, gradient, atol=1e-6)
+
+
+def test_c9_more_than_1024_labels():
+    length, time = 1100, 1150
+    labels = jnp.arange(length) % 2 + 1
+    logits = jnp.zeros((time, 3))
+    value, gradient = value_and_grad(logits, labels)
+    np.testing.assert_allclose(value, time * np.log(3) - np.log(float(comb(time + length, 2 * length))), rtol=1e-6)
+    np.testing.assert_allclose(jnp.sum(gradient, axis=1), 0, atol=1e-5)
+    first = comb(time - 1 + length, 2 * length) / comb(
+        time + length, 2 * length
+    )  # of the alignments, start with a blank
+    np.testing.assert_allclose(gradient[0], [1 / 3 - first, 1 / 3 - (1 - first), 1 / 3], atol=1e-5)
+
+
+@pytest.mark.parametrize("blank", [1, 3])
+def test_c10_another_blank(blank):
+    logits = jax.random.normal(jax.random.key(0), (5, 4))
+    labels = [k for k in (0, 2, 2) if k != blank]
+    moved = jnp.concatenate([logits[:, blank : blank + 1], logits[:, :blank], logits[:, blank + 1 :]], axis=1)
+    np.testing.assert_allclose(
+        one(logits, labels, blank_id=blank), one(moved, [k + (k < blank) for k in labels]), rtol=1e-6
+    )
+    for wrong in (-1, 4):
+        with pytest.raises(ValueError, match=rf"blank_id={wrong} must be a class of logits \(1, 5, 4\)"):
+            one(logits, labels, blank_id=wrong)
+
+
+def test_c12_labels_must_come_first():
+    labels = jnp.array([[0, 1, 2]])
+    logits = jnp.zeros((1, 9, 3))
+    assert jnp.isnan(jl.ctc_loss(logits, labels)).all()
+    with pytest.raises(Exception, match=r"ctc_loss: labels must be class ids other than blank_id.*the real ones first"):
+        jl.checked(jax.jit(jl.ctc_loss))(logits, labels)
+
+
+WRONG = {
+    "labels": [([1, 0], 5, 2), ([3, 1], 5, 2), ([-1, 1], 5, 1)],
+    "input_lengths": [([1, 2], 6, 2), ([1, 2], -1, 2)],
+    "label_lengths": [([1, 2], 5, 3), ([1, 2], 5, -1)],
+}
+
+
+@pytest.mark.parametrize("argument", WRONG)
+def test_wrong_labels_and_lengths_are_nan_or_an_error(argument):
+    logits = jax.random.normal(jax.random.key(0), (2, 5, 3))
+    for labels, time, length in WRONG[argument]:
+        labels = np.array([labels, [1, 2]])
+        lengths = {"input_lengths": np.array([time, 2]), "label_lengths": np.array([length, 2])}
+        values, gradient = both(logits, labels, **lengths)
+        np.testing.assert_array_equal(jnp.isnan(values), [True, False])
+        assert jnp.isnan(gradient[0]).any()
+        assert jnp.isfinite(gradient[1]).all()
+        assert jnp.isfinite(both(logits, labels, **lengths, where=np.array([False, True]))[1]).all()
+    loss = jl.checked(jax.jit(functools.partial(jl.ctc_loss, logits, labels, **lengths)))
+    with pytest.raises(Exception, match=f"ctc_loss: {argument} must"):
+        loss()
+    loss(where=jnp.array([False, True]))
+
+
+def test_checked_names_labels_that_do_not_fit():
+    logits, labels = jnp.zeros((1, 3, 3)), jnp.array([[1, 1, 2]])
+    with pytest.raises(Exception, match=r"ctc_loss: labels must fit: at least as many frames .* zero_infinity"):
+        jl.checked(jax.jit(jl.ctc_loss))(logits, labels)
+    jl.checked(jax.jit(functools.partial(jl.ctc_loss, zero_infinity=True)))(logits, labels)
+    jl.checked(jax.jit(jl.ctc_loss))(logits, labels, input_lengths=jnp.array([3]), label_lengths=jnp.array([1]))
+
+
+def test_classes_taken_out():
+    """-inf takes a class out; labels that need it cannot be spelt."""
+    logits = jax.random.normal(jax.random.key(0), (4, 4)).at[:, 3].set(-INF)
+    value, gradient = value_and_grad(logits, jnp.array([1, 2]))
+    without, slope = value_and_grad(logits[:, :3], jnp.array([1, 2]))
+    np.testing.assert_allclose(value, without, rtol=1e-6)
+    np.testing.assert_allclose(gradient[:, :3], slope, atol=1e-6)
+    for z, labels in ((logits, [1, 3]), (jnp.full((4, 4), -INF), [1, 2])):
+        value, gradient = value_and_grad(z, jnp.array(labels))
+        assert value == INF
+        assert (gradient == 0).all()
+
+
+@pytest.mark.parametrize("scale", [1e3, 1e6, 1e30])  # from 1e7 on no float tells the paths apart
+def test_huge_logits(scale):
+    logits = jnp.array([[0.0, 1, -1], [1, 0, -1], [-1, 1, 0]]) * scale
+    value, gradient = value_and_grad(logits, jnp.array([2]))  # cheapest: blank, blank, label
+    np.testing.assert_allclose(value, 2 * scale, rtol=1e-6)
+    if scale < 1e7:
+        np.testing.assert_allclose(gradient, [[-1, 1, 0], [0, 0, 0], [0, 1, -1]], atol=1e-6)
+    noisy = scale * jax.random.normal(jax.random.key(0), (70, 5))
+    value, gradient = value_and_grad(noisy, jnp.array([1, 2, 2, 3]))
+    assert jnp.isfinite(value)
+    assert jnp.isfinite(gradient).all()
+    assert jnp.abs(gradient).max() <= 1.02
+
+
+def test_a_path_that_every_frame_disfavours():
+    """Its running probability is a hundred orders of magnitude below the best one's, and no float would hold it."""
+    time = 40
+    logits = jnp.zeros((time, 3)).at[:, 0].set(30.0)
+    labels = jnp.arange(time) % 2 + 1
+    value, gradient = value_and_grad(logits, labels)
+    np.testing.assert_allclose(value, 30 * time, rtol=1e-5)
+    np.testing.assert_allclose(gradient, jax.nn.one_hot(jnp.zeros(time, int), 3) - jax.nn.one_hot(labels, 3), atol=1e-5)
+
+
+def test_an_unmasked_nan_is_loud():
+    logits = jnp.zeros((2, 5, 3)).at[0, 2, 1].set(NAN)
+    labels = np.array([[1, 2], [1, 2]])
+    np.testing.assert_array_equal(jnp.isnan(both(logits, labels)[0]), [True, False])
+    values, gradient = both(logits, labels, sample_weights=np.array([0.0, 1.0], np.float32))
+    assert values[0] == 0
+    np.testing.assert_allclose(values[1], one(logits[1], labels[1]), rtol=1e-6)
+    assert (gradient[0] == 0).all()
+
+
+def test_shapes_and_types():
+    logits, labels = jnp.zeros((2, 5, 3)), jnp.ones((2, 2), int)
+    for bad in (labels[0], labels[..., None], labels[:1]):
+        with pytest.raises(ValueError, match=r"ctc_loss: logits \(2, 5, 3\) and labels .* must be \(batch, time"):
+            jl.ctc_loss(logits, bad)
+    with pytest.raises(TypeError, match=r"ctc_loss: labels must be integers, got float32; labels.astype"):
+        jl.ctc_loss(logits, labels.astype(jnp.float32))
+    with pytest.raises(ValueError, match=r"ctc_loss: input_lengths \(2, 1\) must be \(2,\); .*input_lengths\[:, 0\]"):
+        jl.ctc_loss(logits, labels, input_lengths=jnp.ones((2, 1), int))
+    with pytest.raises(TypeError, match="ctc_loss: label_lengths must be integers"):
+        jl.ctc_loss(logits, labels, label_lengths=jnp.ones(2))
+    assert jax.eval_shape(jl.ctc_loss, logits, labels.astype(jnp.uint8)).shape == (2,)
+
+
+def test_nothing_the_size_of_the_logits_is_kept():
+    logits, labels = jnp.zeros((8, 60, 2000)), jnp.ones((8, 6), int)
+    step = jax.jit(jax.value_and_grad(lambda z: jl.ctc_loss(z, labels, reduction="mean")))
+    memory = step.lower(logits).compile().memory_analysis()
+    assert memory.temp_size_in_bytes < logits.nbytes / 10

@@ -259,8 +259,8 @@ class Objective:
             name: _gated(active[name], lambda name=name, term=term: parts_of(name, term, data))
             for name, term in terms.items()
         }
-        if axis_name is not None:  # once for all terms, and outside of every branch
-            parts = jax.lax.psum(parts, axis_name)
+        if axis_name is not None:  # outside of every branch; one by one, which JAX 0.8 can differentiate
+            parts = jax.tree.map(lambda x: jax.lax.psum(x, axis_name), parts)
         whole = {name: part.count for name, part in parts.items()} | check_names("counts", counts or {}, self.terms)
         loss, multiplier, share = {}, {}, {}
         for name, term in terms.items():

@@ -157,7 +157,10 @@ def test_wrong_labels_and_lengths_are_nan_or_an_error(argument):
         np.testing.assert_array_equal(jnp.isnan(values), [True, False])
         assert jnp.isnan(gradient[0]).any()
         assert jnp.isfinite(gradient[1]).all()
-        assert jnp.isfinite(both(logits, labels, **lengths, where=np.array([False, True]))[1]).all()
+        for off in ({"where": np.array([False, True])}, {"sample_weights": np.array([0.0, 1.0], np.float32)}):
+            values, gradient = both(logits, labels, **lengths, **off)
+            assert values[0] == 0
+            assert (gradient[0] == 0).all()
     loss = jl.checked(jax.jit(functools.partial(jl.ctc_loss, logits, labels, **lengths)))
     with pytest.raises(Exception, match=f"ctc_loss: {argument} must"):
         loss()

@@ -193,6 +193,8 @@ def test_wrong_labels_and_lengths_are_nan_or_an_error(batch):
             jl.checked(compute)(logits)
         masked = functools.partial(compute, where=jnp.arange(4) > 0, reduction="mean")
         assert jnp.isfinite(jax.grad(masked)(logits)).all()
+        weightless = functools.partial(compute, sample_weights=jnp.array([0.0, 1, 1, 1]), reduction="mean")
+        assert jnp.isfinite(jax.grad(weightless)(logits)).all()
         jl.checked(masked)(logits)
 
 

@@ -100,10 +100,11 @@ def ctc_loss(
     repeats = real.mask & jnp.pad(labels[:, 1:] == labels[:, :-1], ((0, 0), (1, 0)))[:, : labels.shape[1]]
     possible = (labels >= 0) & (labels < classes) & (labels != blank_id) | ~real.mask
 
-    top, log_total = log_partition(jax.lax.stop_gradient(logits), axis=-1)
-    usable = jnp.all(jnp.isfinite(log_total[..., 0]) | ~frames.mask, axis=1)
-    kept = checks.keep("ctc_loss", where, sample_weights, (batch,), usable=usable)
     wrong = ~(jnp.all(possible, axis=1) & frames.known & real.known)
+
+    top, log_total = log_partition(jax.lax.stop_gradient(logits), axis=-1)
+    usable = jnp.all(jnp.isfinite(log_total[..., 0]) | ~frames.mask, axis=1) & ~wrong
+    kept = checks.keep("ctc_loss", where, sample_weights, (batch,), usable=usable)
     _expect(kept, frames, real, possible, None if zero_infinity else repeats)
 
     # Frames are masked in what is read from the logits and not in the logits, which are so much larger.
@@ -115,8 +116,6 @@ def ctc_loss(
     values = _alignments.surprise(log_p, repeats.T, there.T, real.lengths)
     if zero_infinity:
         values = jnp.where(values == jnp.inf, 0, values)
-    if kept.mask is not None:
-        wrong &= kept.mask
     return reduce(values * jnp.where(wrong, jnp.nan, 1).astype(values.dtype), kept, reduction)
 
 

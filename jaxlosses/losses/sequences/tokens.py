@@ -117,8 +117,10 @@ def sequence_cross_entropy(
     w = jnp.where(mask, jnp.ones(shape[:2], z.dtype) if weights is None else weights.astype(z.dtype), 0)
     surprise = jnp.where(mask, smoothed_surprise(z, truth, label_smoothing), 0)
     total, size = jnp.sum(times(w, surprise), axis=1), jnp.sum(w, axis=1)
-    kept = kept.only(size > 0)
-    in_range = given.known if kept.mask is None else given.known | ~kept.mask
+    assert kept.mask is not None
+    in_range = given.known | ~kept.mask
+    if kept.weights is not None:  # a weight of 0 switches a sequence off, whatever it holds
+        in_range |= kept.weights == 0
     checks.expect(loss, "lengths", lambda: in_range, f"lie in [0, {shape[1]}]")
     values = safe_divide(total, size) if normalization == "sequence" else total
     values *= jnp.where(in_range, 1, jnp.nan).astype(values.dtype)

@@ -1,4 +1,11 @@
-"""Strict arithmetic for the whole suite: arrays of unequal rank or dtype never meet by accident. Eight CPU devices."""
+"""Strict arithmetic for the whole suite: arrays of unequal rank or dtype never meet by accident. Eight CPU devices.
+
+Most of the suite's time is compilation, and most programs are run once: XLA's passes stay on, LLVM's are not worth it.
+"""
+
+import os
+
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 
 import jax
 

@@ -26,7 +26,7 @@ def to_config(objective: "Objective") -> dict[str, Any]:
 
 
 def objective_from_config(
-    make: type["Objective"], make_term: type["Term"], given: Mapping[str, Any], allow_import: bool
+    make: type["Objective"], make_term: type["Term"], given: Any, allow_import: bool
 ) -> "Objective":
     """The objective that `given` describes, sharing nothing with it."""
     config = copy.deepcopy(_mapping("the config of an objective", given))

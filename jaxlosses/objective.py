@@ -200,7 +200,7 @@ class Objective:
         return _config.to_config(self)
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], *, allow_import: bool = False) -> "Objective":
+    def from_config(cls, config: Any, *, allow_import: bool = False) -> "Objective":
         """Make an objective of plain data: the fields of `Objective` and `Term` by their names.
 
         Args:

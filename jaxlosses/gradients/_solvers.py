@@ -1,0 +1,124 @@
+"""What the methods share: unit gradients, and two small convex problems, solved by a fixed number of Newton steps.
+
+Everything is computed from cosines and lengths, not from inner products: float32 holds the cosines of gradients whose
+lengths are far apart, but not the eigenvalues of their products.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxlosses._numerics import safe_divide
+from jaxlosses.gradients._trees import Gram
+
+DEPENDENT = 1e-6
+"""Times K, the eigenvalue of the cosines at or below which gradients count as linearly dependent."""
+
+# A GPU would round the factors of float32 products to 10 bits.
+dot = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
+
+
+class Unit(NamedTuple):
+    """Gradients as directions and lengths; absent ones have direction and length 0."""
+
+    present: Array
+    norms: Array
+    cosines: Array
+
+    @property
+    def relative(self) -> Array:
+        """How long each is, as a multiple of the shortest one."""
+        shortest = jnp.min(jnp.where(self.present == 0, jnp.inf, self.norms))
+        return self.norms / jnp.where(jnp.isinf(shortest), 1, shortest)
+
+    @property
+    def firm(self) -> Array:
+        """The cosines, made positive definite where gradients are linearly dependent."""
+        return self.cosines + DEPENDENT * len(self.norms) * jnp.eye(len(self.norms), dtype=self.norms.dtype)
+
+
+def unit(call: str, gram: Gram) -> Unit:
+    matrix = jnp.asarray(gram.matrix)
+    if matrix.shape != (len(gram.names),) * 2:
+        raise ValueError(
+            f"{call}: a Gram of {len(gram.names)} terms must have as many rows and columns, got {matrix.shape}"
+        )
+    matrix = matrix.astype(jnp.promote_types(matrix.dtype, jnp.float32))
+    norms = jnp.sqrt(jnp.diagonal(matrix))
+    inverse = safe_divide(jnp.ones_like(norms), norms)
+    return Unit((norms != 0).astype(norms.dtype), norms, inverse[:, None] * matrix * inverse[None, :])
+
+
+def named(gram: Gram, weights: Array, present: Array) -> dict[str, Array]:
+    """The weights by name: 0 for what is absent, NaN if any gradient was not finite."""
+    sound = jnp.all(jnp.isfinite(jnp.asarray(gram.matrix)))
+    weights = jnp.where(sound, jnp.where(present == 0, 0, weights), jnp.nan)
+    return dict(zip(gram.names, weights, strict=True))
+
+
+def balanced(gradients: Unit) -> Array:
+    """C⁺ 1: the weights of unit gradients whose sum has the product 1 with all of them; 0 if there is no such sum."""
+    eigenvalues, vectors = jnp.linalg.eigh(gradients.cosines)
+    on_ones = dot(gradients.present, vectors)
+    inverse = jnp.where(eigenvalues <= DEPENDENT * len(eigenvalues), 0, on_ones / eigenvalues)
+    weights = dot(vectors, inverse)
+    # The squared length of that sum. Products of 1 with unit vectors make it at least 1; rounding errors do not.
+    return jnp.where(jnp.sum(inverse * on_ones) < 1e-3, 0, weights)
+
+
+def bargain(cosines: Array, present: Array, steps: int = 40) -> Array:
+    """The positive b with b_i (C b)_i = 1, the minimum of ½ bᵀCb - Σ log b, by damped Newton steps."""
+    cosines = cosines + jnp.diag(1 - present)  # what is absent bargains with itself
+    count = jnp.asarray(len(present), cosines.dtype)
+    start = jnp.ones_like(present) * jnp.sqrt(count / jnp.sum(cosines))
+
+    def step(_: Any, b: Array) -> Array:
+        # In Δb / b, where the Hessian is B C B + 1 and the function self-concordant: the damping always converges.
+        hessian = b[:, None] * cosines * b[None, :] + jnp.eye(len(b), dtype=b.dtype)
+        slope = 1 - b * dot(cosines, b)
+        move = jax.scipy.linalg.solve(hessian, slope, assume_a="pos")
+        decrement = jnp.sqrt(jnp.maximum(dot(slope, move), 0))
+        return b * (1 + move / (1 + decrement))
+
+    return lax.fori_loop(0, steps, step, start)
+
+
+def minimised(
+    model: Callable[[Array], tuple[Array, Array]], coefficients: Array, present: Array, steps: int = 40
+) -> Array:
+    """The x >= 0 with Σ a x = 1 that minimises a convex function, by a primal-dual interior-point method.
+
+    `model(x)` is the gradient and the Hessian, or something that majorises the Hessian.
+    """
+    count = jnp.maximum(jnp.sum(present), 1)
+    x = jnp.where(present == 0, 1, 1 / jnp.maximum(jnp.sum(coefficients), jnp.finfo(present.dtype).tiny))
+    slope = jnp.max(jnp.abs(model(x)[0] * x))
+    floor = 1e-7 * jnp.where(slope == 0, 1, slope)  # of x z, where the rounding errors of float32 take over
+    multipliers = jnp.where(present == 0, 1, jnp.where(slope == 0, 1, slope) / x)
+
+    def step(_: Any, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        x, z = state
+        gradient, hessian = model(x)
+        centre = jnp.maximum(0.1 * jnp.sum(present * x * z) / count, floor)
+        # In Δx over √(x/z) the matrix has no eigenvalue below 1.
+        scale = jnp.sqrt(x / z)
+        matrix = scale[:, None] * hessian * scale[None, :] + jnp.eye(len(x), dtype=x.dtype)
+        sides = jnp.stack([present * scale * (centre / x - gradient), coefficients * scale], 1)
+        free, bound = (scale[:, None] * jax.scipy.linalg.solve(matrix, sides, assume_a="pos")).T
+        along = safe_divide(dot(coefficients, free), dot(coefficients, bound))
+        dx = free - along * bound
+        dz = present * (centre / x - z - z / x * dx)
+        length = jnp.minimum(1, 0.9 * jnp.minimum(_room(x, dx), _room(z, dz)))
+        return x + length * dx, z + length * dz
+
+    return present * lax.fori_loop(0, steps, step, (x, multipliers))[0]
+
+
+def _room(x: Array, dx: Array) -> Array:
+    """How many times dx fits into x before a coordinate is 0."""
+    falls = dx < 0
+    return jnp.min(jnp.where(falls, -x / jnp.where(falls, dx, 1), jnp.inf))

@@ -1,14 +1,12 @@
 """`python -m bench`: measure every row, print the table, and write it with the machine it came from."""
 
 import argparse
-import importlib.metadata
-import os
-import platform
 from pathlib import Path
 
 import jax
 from tabulate import tabulate
 
+from bench.machine import describe
 from bench.measure import Result, compare
 from bench.row import Row
 from bench.rows import rows
@@ -44,10 +42,6 @@ def _measure(row: Row, rounds: int) -> list[tuple[str, str, str, Result]]:
 
 
 def _report(measured: list[tuple[str, str, str, Result]]) -> str:
-    versions = ", ".join(
-        f"{name} {importlib.metadata.version(name)}" for name in ("jax", "jaxlib", "optax", "jaxlosses")
-    )
-    machine = f"{jax.devices()[0].device_kind} ({jax.default_backend()}), {os.cpu_count()} cores, {platform.machine()}"
     table = tabulate(
         [
             (
@@ -64,7 +58,7 @@ def _report(measured: list[tuple[str, str, str, Result]]) -> str:
         headers=["loss", "against", "", "ms", "time ratio (quartiles)", "temp MB", "compile s"],
         tablefmt="github",
     )
-    return f"{_HEAD}\n{machine}; Python {platform.python_version()}; {versions}.\n\n{table}\n"
+    return f"{_HEAD}\n{describe('jax', 'jaxlib', 'optax', 'jaxlosses')}\n\n{table}\n"
 
 
 _HEAD = """# What it costs

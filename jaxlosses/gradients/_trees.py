@@ -100,7 +100,7 @@ def mix(grads: Mapping[str, Tree], weights: Mapping[str, Number]) -> Tree:
     structure = jax.tree.structure(next(iter(grads.values())))
 
     def add(*of_terms: Array) -> Array:
-        wide = _wide(of_terms[0])
+        wide = _wide(*of_terms)
         parts = [
             jnp.asarray(weights[name]).astype(wide) * x.astype(wide) for name, x in zip(leaves, of_terms, strict=True)
         ]
@@ -152,7 +152,8 @@ def per_term(
         for name, loss in losses.items():
             if loss.ndim:
                 raise ValueError(f"per_term: loss {name!r} must be a scalar, got shape {loss.shape}; reduce it first")
-        return losses, result[1]
+        wide = _wide(*losses.values())
+        return {name: loss.astype(wide) for name, loss in losses.items()}, result[1]
 
     def one_by_one(params: Tree, *args: Any, **kwargs: Any) -> tuple[dict[str, Tree], Any]:
         losses, pull, aux = jax.vjp(lambda params: losses_of(params, *args, **kwargs), params, has_aux=True)
@@ -185,12 +186,10 @@ def _leaves(call: str, grads: Mapping[str, Tree]) -> dict[str, list[Array]]:
 
 def _product(first: list[Array], second: list[Array]) -> Array:
     """The inner product of two gradients."""
-    parts = [
-        jnp.vdot(x, y, precision=lax.Precision.HIGHEST, preferred_element_type=_wide(x))
-        for x, y in zip(first, second, strict=True)
-    ]
-    return functools.reduce(jnp.add, parts, jnp.zeros((), jnp.float32 if not parts else parts[0].dtype))
+    wide = _wide(*first, *second)
+    products = functools.partial(jnp.vdot, precision=lax.Precision.HIGHEST, preferred_element_type=wide)
+    return functools.reduce(jnp.add, map(products, first, second), jnp.zeros((), wide))
 
 
-def _wide(x: Array) -> Any:
-    return jnp.promote_types(x.dtype, jnp.float32)
+def _wide(*arrays: Array) -> Any:
+    return jnp.float64 if any(x.dtype == jnp.float64 for x in arrays) else jnp.float32

@@ -74,6 +74,17 @@ def register(name: str) -> Callable[[_Make], _Make]:
     return add
 
 
+def names() -> tuple[str, ...]:
+    """The registered combiners, in the order of registration.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.combine.names()[:3]
+        ('sum', 'uncertainty', 'revised_uncertainty')
+    """
+    return tuple(_makers)
+
+
 def named(given: str | Mapping[str, Any]) -> Combiner:
     """Make the combiner that is meant by a name, or by `{"name": name, **options}`."""
     options = {} if isinstance(given, str) else dict(given)

@@ -35,6 +35,7 @@ from jaxlosses._combiners import (
     liebel,
     multiply,
     named,
+    names,
     register,
     silenced,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "geometric",
     "log",
     "named",
+    "names",
     "register",
     "revised_uncertainty",
     "soft_optimal",
@@ -95,7 +97,10 @@ def uncertainty(
 
     Args:
         losses: a scalar >= 0 for each term.
-        log_variances: s for each term; start at 0. Give them their own learning rate and no weight decay.
+        log_variances: s for each term. Start them at 0, or at the optimum for the losses of a batch (`Objective.init`
+            does that), which makes the whole run independent of units. Give them their own learning rate, no weight
+            decay, and an optimiser without momentum (`optax.adam(1e-2, b1=0.0)`), under which the s of a term that is
+            off would coast on.
         weights: the multipliers m of some terms; 1 for the others.
         nll: (c, r) of some terms; (1, 1/2), right for cross-entropies, for the others. Squared errors have
             (1/2, 1/2), absolute errors (1, 1).
@@ -165,8 +170,8 @@ def log(losses: Scalars, weights: Scalars | None = None) -> tuple[Array, dict[st
 
         total = Σ m log L
 
-    It is uncertainty weighting with each s at its optimum, and so right for a line search. A loss of exactly 0 is at
-    rest: its weight is 0.
+    It is uncertainty weighting with each s at its optimum, and so right for a line search. It is unbounded below: a
+    term that can be fitted exactly takes over as its loss goes to 0. A loss of exactly 0 is at rest: its weight is 0.
 
     Args:
         losses: a scalar >= 0 for each term.
@@ -229,7 +234,8 @@ def soft_optimal(
     Args:
         losses: a scalar >= 0 for each term.
         weights: the multipliers m of some terms; 1 for the others. A term of 0 is left out of the softmax.
-        temperature: T > 0. The paper tunes it for every data set and gives no default; 1 is a placeholder.
+        temperature: T > 0, in units of 1/L: losses that are all far below 1/T leave all the weight to the smallest one.
+            The paper tunes it for every data set and gives no default; 1 is a placeholder.
 
     Returns:
         The total, and for every term d total / d loss, which is m w.

@@ -76,7 +76,8 @@ class Objective:
 
         Args:
             losses: each term's loss, for instance `aux["loss"]` of a first batch, to start log-variances where their
-                gradient is 0; None to start them at 0.
+                gradient is 0; None to start them at 0. A term that is off reports a loss of 0, and starts at 0: with
+                stages call the objective once with each `stage=`, and take every term from a stage that has it.
         """
         return combiners.named(self.combine).init(self._nll(), losses)
 

@@ -29,8 +29,8 @@ class Term:
             weights without compiling again, pass `weights` to the call. A weight of 0 takes the term out of it.
         start: the first stage in which the term is active.
         stop: the first stage in which it no longer is; None for never.
-        ramp: fade in linearly over this many steps after the boundary of `start`; it follows `step`, also when the
-            call overrides the stage.
+        ramp: fade in linearly over this many steps after the boundary of `start`, from a weight of 0 at that step; it
+            follows `step`, also when the call overrides the stage.
         reduction: `"mean"` (what counts, divided by how much of it there is), `"sum"`, or `"per_example"` (the mean
             within each example, and then over the examples that have anything).
         options: keywords of the loss, such as `{"gamma": 2.0}`. Lists and arrays become (nested) tuples, which hash.

@@ -1,5 +1,8 @@
 """From losses to trees of gradients, their products, one update, and a training step."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -61,12 +64,19 @@ def test_errors_name_the_term():
         gradients.gram({"a": {"w": jnp.ones(2)}, "b": jnp.ones(2)})
     with pytest.raises(ValueError, match=r"'a' and 'b' must have equal shapes, got \(2,\) and \(3,\)"):
         gradients.gram({"a": jnp.ones(2), "b": jnp.ones(3)})
+    with pytest.raises(TypeError, match="gram: the gradient of 'a' must be of real floating-point arrays, got int32"):
+        gradients.gram({"a": jnp.ones(2, int)})
     with pytest.raises(ValueError, match="gram: no gradients; give a tree for every term"):
         gradients.gram({})
     with pytest.raises(ValueError, match=r"per_term: loss 'b' must be a scalar, got shape \(2,\); reduce it first"):
         gradients.per_term(lambda x: ({"a": x.sum(), "b": x}, None))(jnp.ones(2))
     with pytest.raises(TypeError, match=r"per_term: the function must return \(dict of losses, aux\), got dict"):
         gradients.per_term(lambda x: {"a": x.sum()})(jnp.ones(2))  # type: ignore
+
+
+def test_the_core_does_not_load_what_is_optional():
+    script = "import jaxlosses, sys; assert not {'jaxlosses.gradients', 'jaxlosses.balance'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 X, Y = jax.random.normal(jax.random.key(0), (2, 16, 4))

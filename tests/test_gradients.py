@@ -217,6 +217,14 @@ def test_parallel_and_opposite_gradients(method):
     np.testing.assert_allclose(balanced, 0, atol=3e-3)
 
 
+@pytest.mark.parametrize("method", ["config", "imtl_g", "mgda", "pcgrad"])
+def test_rounding_errors_of_opposites_are_not_blown_up(method):
+    pairs = GRADS[:, :1] * np.array([1.0, -1.7])[:, None]
+    assert np.abs(weights_of(method, pairs)).max() < 3
+    lengths = np.linalg.norm(pairs[:, 0], axis=1)
+    assert (np.linalg.norm(updates_of(method, pairs), axis=1) / lengths).max() < 1e-4
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_pair_of_opposites_does_not_stop_a_third(method):
     third = np.array([0.0, 0, 1, 0, 0, 0])

@@ -17,7 +17,7 @@ objective as multipliers:
 Those that sum to 1 make the total K times smaller than a plain sum: adapt the learning rate, or use Adam. In a state,
 dicts are by term, and vectors go through the terms sorted by name, in float32. All is jittable, and compiled once.
 Losses may be those of more terms than `init` was given: the others are left alone. A loss that is exactly 0 or not
-finite did not take part (an inactive term, a batch without its labels, a step to be skipped), and moves nothing.
+finite did not take part (an inactive term, a batch without its labels, a step to be skipped), and pushes no weight.
 
 This module is not part of `import jaxlosses`: write `from jaxlosses import balance`.
 """

@@ -1,7 +1,7 @@
 """Weights that are learned in a descent of their own, a step for every step of the model."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +9,11 @@ import optax
 from jax import Array
 from jaxtyping import Float
 
-from jaxlosses._numerics import absolute, safe_divide
+from jaxlosses._numerics import safe_divide
 from jaxlosses.balance._scalars import Balancer, Scalars, named, sorted_names, vector
 from jaxlosses.types import Number
+
+Rate: TypeAlias = float | Array | Callable[[Any], Any]
 
 
 class FAMOState(NamedTuple):
@@ -32,9 +34,7 @@ class FAMOState(NamedTuple):
     moments: Any
 
 
-def famo(
-    learning_rate: float | Array = 0.025, *, decay: float | Array = 0.01, minimum: Number | Scalars = 0.0
-) -> Balancer:
+def famo(learning_rate: Rate = 0.025, *, decay: float | Array = 0.01, minimum: Number | Scalars = 0.0) -> Balancer:
     """Fast adaptive multitask optimisation: let all losses fall at the same relative rate, for no extra gradient.
 
         w_k = z_k/D_k over its sum,   D = L - b + 1e-8,   z = softmax(ξ)
@@ -47,7 +47,7 @@ def famo(
     `state.shares` as weights to an objective with `combine="log"`, which is the same up to one factor for all terms.
 
     Args:
-        learning_rate: of ξ.
+        learning_rate: of ξ; a number, or a schedule of the number of updates.
         decay: the pull of ξ to 0: 0.01 in the authors' code.
         minimum: b, the least value that a loss can have; one number, or a dict of them by term.
 
@@ -88,9 +88,8 @@ def famo(
         newest = jnp.where(now == 0, jnp.where(past == 0, state.losses, past), now)
         excess, excess_before = (jnp.maximum(x - floor, 0) + 1e-8 for x in (newest, past))
 
-        gains = jnp.where((past == 0) | (now == 0), 0, jnp.log(excess_before) - jnp.log(excess))
-        _, pull = jax.vjp(jax.nn.softmax, state.logits)
-        logits, moments = _descend(adam, pull(gains)[0], state.moments, state.logits)
+        slope = _pulled_back(state.logits, jnp.log(excess_before / excess), (past != 0) & (now != 0))
+        logits, moments = _descend(adam, slope, state.moments, state.logits)
         shares, unseen = jax.nn.softmax(logits), newest == 0
         quotients = jnp.where(unseen, 0, shares / excess)
         factor = safe_divide(jnp.sum(jnp.where(unseen, 0, shares)), jnp.sum(quotients))
@@ -116,7 +115,7 @@ class GradNormState(NamedTuple):
     moments: Any
 
 
-def gradnorm(alpha: Number = 1.5, *, learning_rate: float | Array = 0.025) -> Balancer:
+def gradnorm(alpha: Number = 1.5, *, learning_rate: Rate = 0.025) -> Balancer:
     """Learn weights that make the weighted gradients alike in length, and longer for losses that have fallen less.
 
         minimise over w:  Σ |w n - target|,   target = mean(w n) r^α,   r = (L/L(0)) / mean(L/L(0)),   w = K softmax(v)
@@ -126,7 +125,7 @@ def gradnorm(alpha: Number = 1.5, *, learning_rate: float | Array = 0.025) -> Ba
 
     Args:
         alpha: how strongly slow losses are favoured; 0 for equal lengths. The paper has 1.5 and 0.12.
-        learning_rate: of v.
+        learning_rate: of v; a number, or a schedule of the number of updates.
 
     Returns:
         A `Balancer` with `update(losses, state, norms)`: the losses and the lengths of their gradients by the last
@@ -166,16 +165,22 @@ def gradnorm(alpha: Number = 1.5, *, learning_rate: float | Array = 0.025) -> Ba
         remaining = safe_divide(now, first)
         rates = safe_divide(remaining, mean(remaining)) ** jnp.asarray(alpha, now.dtype)
 
-        def imbalance(logits: Array) -> Array:
-            weighted = len(now) * jax.nn.softmax(logits) * lengths
-            target = jax.lax.stop_gradient(mean(weighted)) * rates
-            return jnp.sum(jnp.where(present, absolute(weighted - target), 0))
-
-        logits, moments = _descend(adam, jax.grad(imbalance)(state.logits), state.moments, state.logits)
+        weighted = len(now) * jax.nn.softmax(state.logits) * lengths
+        by_weight = jnp.sign(weighted - mean(weighted) * rates) * lengths
+        slope = len(now) * _pulled_back(state.logits, by_weight, present)
+        logits, moments = _descend(adam, slope, state.moments, state.logits)
         weights = named(state.weights, len(now) * jax.nn.softmax(logits))
         return weights, GradNormState(weights, logits, first, moments)
 
     return Balancer(init, update)
+
+
+def _pulled_back(logits: Array, by_share: Array, present: Array) -> Array:
+    """The slope in the logits, given that in their softmax. Who is absent gets none, and adds to no one's."""
+    shares, pull = jax.vjp(jax.nn.softmax, logits)
+    known = jnp.where(present, shares, 0)
+    mean = safe_divide(jnp.sum(known * jnp.where(present, by_share, 0)), jnp.sum(known))
+    return pull(jnp.where(present, by_share, mean))[0]
 
 
 def _descend(optimizer: optax.GradientTransformation, slope: Array, moments: Any, logits: Array) -> tuple[Array, Any]:

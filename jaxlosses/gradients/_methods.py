@@ -168,7 +168,7 @@ def nash(gram: Gram) -> dict[str, Array]:
         Navon et al., Multi-Task Learning as a Bargaining Game, 2022, arXiv:2202.01017.
     """
     gradients = unit("nash", gram)
-    weights = safe_divide(bargain(gradients.firm, gradients.present), gradients.norms)
+    weights = safe_divide(bargain(gradients.firm), gradients.norms)
     return named(gram, weights, gradients.present)
 
 

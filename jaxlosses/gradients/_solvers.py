@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxlosses._numerics import safe_divide
-from jaxlosses.gradients._trees import Gram
+from jaxlosses.gradients._trees import Gram, wide_type
 
 DEPENDENT = 1e-6
 """Times K, the eigenvalue of the cosines at or below which gradients count as linearly dependent."""
@@ -47,7 +47,7 @@ def unit(call: str, gram: Gram) -> Unit:
         raise ValueError(
             f"{call}: a Gram of {len(gram.names)} terms must have as many rows and columns, got {matrix.shape}"
         )
-    matrix = matrix.astype(jnp.promote_types(matrix.dtype, jnp.float32))
+    matrix = matrix.astype(wide_type(matrix))
     norms = jnp.sqrt(jnp.diagonal(matrix))
     inverse = safe_divide(jnp.ones_like(norms), norms)
     return Unit((norms != 0).astype(norms.dtype), norms, inverse[:, None] * matrix * inverse[None, :])
@@ -70,11 +70,9 @@ def balanced(gradients: Unit) -> Array:
     return jnp.where(jnp.sum(inverse * on_ones) < 1e-3, 0, weights)
 
 
-def bargain(cosines: Array, present: Array, steps: int = 40) -> Array:
+def bargain(cosines: Array, steps: int = 40) -> Array:
     """The positive b with b_i (C b)_i = 1, the minimum of ½ bᵀCb - Σ log b, by damped Newton steps."""
-    cosines = cosines + jnp.diag(1 - present)  # what is absent bargains with itself
-    count = jnp.asarray(len(present), cosines.dtype)
-    start = jnp.ones_like(present) * jnp.sqrt(count / jnp.sum(cosines))
+    start = jnp.sqrt(len(cosines) / jnp.sum(cosines)) * jnp.ones_like(cosines[0])
 
     def step(_: Any, b: Array) -> Array:
         # In Δb / b, where the Hessian is B C B + 1 and the function self-concordant: the damping always converges.

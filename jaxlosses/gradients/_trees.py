@@ -49,6 +49,7 @@ def gram(grads: Mapping[str, Tree]) -> Gram:
 
     Raises:
         ValueError: if there are no terms, or trees differ in structure or shapes; the message names the term.
+        TypeError: if a leaf is not real and floating-point.
 
     Example:
         >>> import jax.numpy as jnp
@@ -83,6 +84,7 @@ def mix(grads: Mapping[str, Tree], weights: Mapping[str, Number]) -> Tree:
 
     Raises:
         ValueError: if the weights are not one per term, or trees differ; the message names the term.
+        TypeError: if a leaf is not real and floating-point.
 
     Example:
         >>> import jax.numpy as jnp
@@ -100,7 +102,7 @@ def mix(grads: Mapping[str, Tree], weights: Mapping[str, Number]) -> Tree:
     structure = jax.tree.structure(next(iter(grads.values())))
 
     def add(*of_terms: Array) -> Array:
-        wide = _wide(*of_terms)
+        wide = wide_type(*of_terms)
         parts = [
             jnp.asarray(weights[name]).astype(wide) * x.astype(wide) for name, x in zip(leaves, of_terms, strict=True)
         ]
@@ -152,7 +154,7 @@ def per_term(
         for name, loss in losses.items():
             if loss.ndim:
                 raise ValueError(f"per_term: loss {name!r} must be a scalar, got shape {loss.shape}; reduce it first")
-        wide = _wide(*losses.values())
+        wide = wide_type(*losses.values())
         return {name: loss.astype(wide) for name, loss in losses.items()}, result[1]
 
     def one_by_one(params: Tree, *args: Any, **kwargs: Any) -> tuple[dict[str, Tree], Any]:
@@ -176,6 +178,12 @@ def _leaves(call: str, grads: Mapping[str, Tree]) -> dict[str, list[Array]]:
                 f"{jax.tree.structure(grads[first])} and {jax.tree.structure(grads[name])}"
             )
     leaves = {name: [jnp.asarray(x) for x in jax.tree.leaves(grads[name])] for name in [first, *others]}
+    for name in leaves:
+        for x in leaves[name]:
+            if not jnp.issubdtype(x.dtype, jnp.floating):
+                raise TypeError(
+                    f"{call}: the gradient of {name!r} must be of real floating-point arrays, got {x.dtype}"
+                )
     for name in others:
         for x, y in zip(leaves[first], leaves[name], strict=True):
             if x.shape != y.shape:
@@ -186,10 +194,11 @@ def _leaves(call: str, grads: Mapping[str, Tree]) -> dict[str, list[Array]]:
 
 def _product(first: list[Array], second: list[Array]) -> Array:
     """The inner product of two gradients."""
-    wide = _wide(*first, *second)
+    wide = wide_type(*first, *second)
     products = functools.partial(jnp.vdot, precision=lax.Precision.HIGHEST, preferred_element_type=wide)
     return functools.reduce(jnp.add, map(products, first, second), jnp.zeros((), wide))
 
 
-def _wide(*arrays: Array) -> Any:
+def wide_type(*arrays: Array) -> Any:
+    """What arrays are computed in: float32, or float64 if one of them has it."""
     return jnp.float64 if any(x.dtype == jnp.float64 for x in arrays) else jnp.float32

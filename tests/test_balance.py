@@ -1,5 +1,7 @@
 """Balancers against their papers' formulas in numpy, by hand, and in training steps that are compiled once."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -271,7 +273,7 @@ def train(name, update):
     """A hundred compiled steps; the losses before and after, and the last weights."""
     traces = []
 
-    @jax.jit
+    @functools.partial(jax.jit, donate_argnames="state")
     def step(params, state, key):
         traces.append(name)
         (_, aux), gradient = jax.value_and_grad(losses_of, has_aux=True)(params, state.weights)

@@ -10,7 +10,7 @@ from jax import Array
 from jaxtyping import Float
 
 from jaxlosses._numerics import safe_divide
-from jaxlosses.balance._scalars import Balancer, Scalars, named, sorted_names, vector
+from jaxlosses.balance._scalars import Balancer, Scalars, named, sorted_names, vector, zeros
 from jaxlosses.types import Number
 
 Rate: TypeAlias = float | Array | Callable[[Any], Any]
@@ -76,9 +76,8 @@ def famo(learning_rate: Rate = 0.025, *, decay: float | Array = 0.01, minimum: N
 
     def init(names: Iterable[str]) -> FAMOState:
         terms = sorted_names("famo", names)
-        logits = jnp.zeros(len(terms), jnp.float32)
-        shares = named(terms, jax.nn.softmax(logits))
-        return FAMOState(shares, shares, logits, logits, adam.init(logits))
+        weights, shares = (named(terms, jax.nn.softmax(zeros(terms))) for _ in range(2))
+        return FAMOState(weights, shares, zeros(terms), zeros(terms), adam.init(zeros(terms)))
 
     def update(losses: Scalars, state: FAMOState, before: Scalars | None = None) -> tuple[dict[str, Array], FAMOState]:
         now = vector("famo", "losses", losses, state.weights)
@@ -150,8 +149,7 @@ def gradnorm(alpha: Number = 1.5, *, learning_rate: Rate = 0.025) -> Balancer:
 
     def init(names: Iterable[str]) -> GradNormState:
         terms = sorted_names("gradnorm", names)
-        logits = jnp.zeros(len(terms), jnp.float32)
-        return GradNormState(named(terms, logits + 1), logits, logits, adam.init(logits))
+        return GradNormState(named(terms, zeros(terms) + 1), zeros(terms), zeros(terms), adam.init(zeros(terms)))
 
     def update(losses: Scalars, state: GradNormState, norms: Scalars) -> tuple[dict[str, Array], GradNormState]:
         now = vector("gradnorm", "losses", losses, state.weights)

@@ -9,7 +9,7 @@ from jax import Array
 from jaxtyping import Float
 
 from jaxlosses._numerics import safe_divide
-from jaxlosses.balance._scalars import Balancer, Scalars, named, sorted_names, vector
+from jaxlosses.balance._scalars import Balancer, Scalars, named, sorted_names, vector, zeros
 from jaxlosses.types import Number
 
 
@@ -64,8 +64,9 @@ def dwa(temperature: Number = 2.0, *, period: Number = 1) -> Balancer:
 
     def init(names: Iterable[str]) -> DWAState:
         terms = sorted_names("dwa", names)
-        zeros = jnp.zeros(len(terms), jnp.float32)
-        return DWAState(named(terms, zeros + 1), zeros, zeros, zeros, jnp.zeros((), jnp.int32))
+        return DWAState(
+            named(terms, zeros(terms) + 1), zeros(terms), zeros(terms), zeros(terms), jnp.zeros((), jnp.int32)
+        )
 
     def update(losses: Scalars, state: DWAState) -> tuple[dict[str, Array], DWAState]:
         now = vector("dwa", "losses", losses, state.weights)
@@ -73,10 +74,8 @@ def dwa(temperature: Number = 2.0, *, period: Number = 1) -> Balancer:
         means = safe_divide(sums, counts)
         ratios = jnp.where(means == 0, 1, safe_divide(means, state.losses, otherwise=1.0))
         weights = len(now) * jax.nn.softmax(ratios / jnp.asarray(temperature, jnp.float32))
-        zeros = jnp.zeros_like(now)
-        ended = DWAState(
-            named(state.weights, weights), jnp.where(means == 0, state.losses, means), zeros, zeros, 0 * updates
-        )
+        known = jnp.where(means == 0, state.losses, means)
+        ended = DWAState(named(state.weights, weights), known, 0 * sums, 0 * counts, 0 * updates)
         going_on = state._replace(sums=sums, counts=counts, updates=updates)
         state = jax.tree.map(lambda new, old: jnp.where(updates >= period, new, old), ended, going_on)
         return state.weights, state

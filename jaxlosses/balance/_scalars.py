@@ -1,6 +1,6 @@
 """What balancers share: their form, and the way from dicts of scalars to vectors and back."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -43,6 +43,11 @@ def vector(call: str, what: str, given: Scalars, names: Iterable[str]) -> Float[
             raise ValueError(f"{call}: no {name!r} in {what}{did_you_mean(name, given, f'there are {sorted(given)}')}")
     numbers = jax.lax.stop_gradient(jnp.stack([jnp.asarray(given[name]).astype(jnp.float32) for name in ordered]))
     return jnp.where(jnp.isfinite(numbers), numbers, 0)
+
+
+def zeros(names: Sequence[str]) -> Float[Array, "K"]:
+    """An array of its own for every field of a state: a buffer cannot be donated twice."""
+    return jnp.zeros(len(names), jnp.float32)
 
 
 def named(names: Iterable[str], numbers: Float[Array, "K"]) -> dict[str, Array]:

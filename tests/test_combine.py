@@ -177,3 +177,29 @@ def test_a_combiner_of_your_own_and_words_that_are_none():
         ValueError, match=r"combine must be the name of a combiner, or \{'name': name, \*\*options\}, got \{'T': 1\}"
     ):
         jl.combine.named({"T": 1})
+
+
+@pytest.mark.parametrize("s", [-30.0, -1.0, 0.0, 30.0])
+def test_w7_the_logarithm_of_a_variance_may_have_any_sign(s):
+    """Where sigma itself is learned it turns negative, and its logarithm is NaN."""
+    total, weights = uncertainty({"k": 2.0}, {"k": s})
+    np.testing.assert_allclose(weights["k"], np.exp(-s), rtol=1e-5)
+    np.testing.assert_allclose(total, 2 * np.exp(-s) + s / 2, rtol=1e-5)
+    assert jnp.isfinite(jax.grad(lambda s: uncertainty({"k": 2.0}, {"k": s})[0])(s))
+
+
+def test_w10_the_half_belongs_to_squared_errors_and_not_to_cross_entropies():
+    """As in Kendall's paper: L/(2 sigma^2) for a regression, L/sigma^2 for a classification, + log sigma for both."""
+    objective = jl.Objective(
+        {
+            "depth": jl.Term("squared_error", ("x", "y")),
+            "class": jl.Term("softmax_cross_entropy", ("z", "label")),
+        },
+        combine="uncertainty",
+    )
+    data = {"x": jnp.ones(2), "y": jnp.zeros(2), "z": jnp.zeros((2, 4)), "label": jnp.array([0, 1])}
+    sigma = {"depth": 0.5, "class": 3.0}
+    total, aux = objective(data, params={name: jnp.asarray(2 * np.log(value)) for name, value in sigma.items()})
+    expected = 1 / (2 * 0.5**2) + np.log(0.5) + np.log(4) / 3.0**2 + np.log(3.0)
+    np.testing.assert_allclose(total, expected, rtol=1e-5)
+    np.testing.assert_allclose([aux["weight"]["depth"], aux["weight"]["class"]], [2.0, 1 / 9], rtol=1e-5)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from jaxlosses import registry
 
@@ -28,11 +29,11 @@ class Case:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     seed: int = 0
 
-    def inputs(self, seed: int | None = None) -> tuple[Array, ...]:
-        """Example inputs; every seed makes others of the same shapes."""
+    def inputs(self, seed: int | None = None) -> tuple[np.ndarray, ...]:
+        """Example inputs; every seed makes others of the same shapes. NumPy cuts them up without compiling."""
         if self.row.example is None:
             raise AssertionError(f"{self.row.name}: its registry row has no example to try it on")
-        return tuple(self.row.example(jax.random.key(self.seed if seed is None else seed)))
+        return tuple(map(np.asarray, self.row.example(jax.random.key(self.seed if seed is None else seed))))
 
     @property
     def maskable(self) -> tuple[int, ...]:
@@ -80,7 +81,7 @@ def flat(case: Case) -> tuple[Callable[[Array], Array], Array]:
         inputs = rebuild([piece.reshape(x.shape) for piece, x in zip(pieces, floats, strict=True)])
         return case.loss(*inputs, **dict(case.row.exact_gradient))
 
-    return values, jnp.concatenate([x.ravel() for x in floats]).astype(jnp.float64)
+    return values, jnp.concatenate([jnp.asarray(x.ravel(), jnp.float64) for x in floats])
 
 
 def numeric_options(case: Case) -> dict[str, float]:
@@ -90,22 +91,22 @@ def numeric_options(case: Case) -> dict[str, float]:
     return {name: value for name, value in options.items() if isinstance(value, float)}
 
 
-def is_float(x: Array) -> bool:
+def is_float(x: ArrayLike) -> bool:
     """Whether an input can be differentiated by."""
-    return bool(jnp.issubdtype(x.dtype, jnp.floating))
+    return bool(jnp.issubdtype(jnp.result_type(x), jnp.floating))
 
 
-def split(inputs: tuple[Array, ...]) -> tuple[list[Array], Callable[[list[Array]], tuple[Array, ...]]]:
+def split(inputs: tuple[Any, ...]) -> tuple[list[Any], Callable[[list[Any]], tuple[Any, ...]]]:
     """The inputs of floats, and how to put them back among the others."""
 
-    def rebuild(floats: list[Array]) -> tuple[Array, ...]:
+    def rebuild(floats: list[Any]) -> tuple[Any, ...]:
         following = iter(floats)
         return tuple(next(following) if is_float(x) else x for x in inputs)
 
     return [x for x in inputs if is_float(x)], rebuild
 
 
-def spoil(x: Array, where: np.ndarray, bad: float) -> Array:
+def spoil(x: np.ndarray, where: np.ndarray, bad: float) -> np.ndarray:
     """`x` with `bad` outside `where`; integers become a number that is no class."""
     outside = ~where.reshape(where.shape + (1,) * (x.ndim - where.ndim))
-    return jnp.where(outside, bad if is_float(x) else -77, x)
+    return np.where(outside, x.dtype.type(bad if is_float(x) else -77), x)

@@ -4,9 +4,12 @@ Most of the suite's time is compilation, and most programs are run once, so XLA 
 `XLA_FLAGS= python -m pytest` tests what users run; `.ci/run` does so for the oldest JAX.
 """
 
+import gc
 import os
 import subprocess
 import sys
+
+import jax
 
 QUICK = """
   --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
@@ -20,13 +23,18 @@ def known_to_xla(flags: str) -> bool:
     return subprocess.run(trial, env={**os.environ, "XLA_FLAGS": flags}, capture_output=True).returncode == 0
 
 
-if "XLA_FLAGS" not in os.environ:  # pytest-xdist's workers inherit what their parent found out
+if "XLA_FLAGS" not in os.environ:  # XLA reads them when it first runs; pytest-xdist's workers inherit them
     os.environ["XLA_FLAGS"] = QUICK if known_to_xla(QUICK) else ""
-
-import jax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_traceback_filtering", "tracebackhide")  # says nothing under a message that a test compares
 jax.config.update("jax_num_cpu_devices", 8)  # for what must be the same on one device and on many
 
 collect_ignore_glob = ["golden/[a-z]*.py"]  # scripts that call other libraries, run by hand
+
+
+def pytest_collection_finish():
+    """What is imported and collected stays; looking through it again and again for garbage takes a tenth of the time."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import jaxlosses as jl
+from tests import compiled as jl
 from tests.ctc import both, padded, spell, value_and_grad
 
 settings.register_profile("sequences", max_examples=15, deadline=None, derandomize=True)

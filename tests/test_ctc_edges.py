@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxlosses as jl
+from tests import compiled as jl
 from tests.ctc import both, one, padded, value_and_grad
 
 NAN, INF = np.nan, np.inf

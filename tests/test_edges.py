@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxlosses as jl
+from tests import compiled as jl
 
 INF, NAN = jnp.inf, jnp.nan
 

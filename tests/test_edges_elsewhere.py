@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxlosses as jl
+from tests import compiled as jl
 from tests.test_edges import value_and_grad
 
 INF, NAN = jnp.inf, jnp.nan

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jaxlosses as jl
+from tests import compiled as jl
 
 INF, NAN = np.inf, np.nan
 MINING = ("batch_all_triplet_loss", "batch_hard_triplet_loss", "semi_hard_triplet_loss")

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-import jaxlosses as jl
+from tests import compiled as jl
 from tests.cases import two_layers
 
 GOLDEN = json.loads((pathlib.Path(__file__).parent / "golden" / "images.json").read_text())

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from jax.sharding import Mesh, PartitionSpec
 
-import jaxlosses as jl
+from tests import compiled as jl
 
 INF, NAN = jnp.inf, jnp.nan
 GOLDEN = json.loads((pathlib.Path(__file__).parent / "golden" / "segmentation.json").read_text())["lovasz"]

@@ -9,7 +9,7 @@ import scipy.special
 import scipy.stats
 import sklearn.metrics
 
-import jaxlosses as jl
+from tests import compiled as jl
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(2, 6, 4)).astype(np.float32)

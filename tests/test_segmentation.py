@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from jax.sharding import Mesh, PartitionSpec
 
-import jaxlosses as jl
+from tests import compiled as jl
 
 OVERLAP = json.loads((pathlib.Path(__file__).parent / "golden" / "segmentation.json").read_text())["overlap"]
 RATIOS = ("dice_loss", "jaccard_loss", "tversky_loss")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import jaxlosses as jl
+from tests import compiled as jl
 
 NAN, INF = np.nan, np.inf
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "sequences.json").read_text())

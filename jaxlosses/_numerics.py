@@ -1,5 +1,8 @@
 """Functions whose value and gradient stay right where the textbook expression gives NaN or infinity."""
 
+import functools
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -51,9 +54,27 @@ def safe_sqrt(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
     return jnp.where(x == 0, 0, jnp.sqrt(jnp.where(x == 0, 1, x)))
 
 
+@jax.custom_jvp
 def safe_log(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
     """`log x`, and -inf with zero gradient at 0; negative numbers give NaN."""
-    return jnp.where(x == 0, -jnp.inf, jnp.log(jnp.where(x == 0, 1, x)))
+    return jnp.log(x)
+
+
+@safe_log.defjvp
+def _safe_log_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (x,), (dx,) = primals, tangents
+    return safe_log(x), jnp.where(x == 0, 0, dx) / jnp.where(x == 0, 1, x)
+
+
+@jax.custom_jvp
+def at_least(x: Float[Array, "*s"], floor: jax.typing.ArrayLike) -> Float[Array, "*s"]:
+    """`x`, and `floor` with zero gradient where x is not above it."""
+    return jnp.maximum(x, floor)
+
+
+@at_least.defjvp
+def _at_least_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+    return at_least(*primals), jnp.where(primals[0] <= primals[1], tangents[1], tangents[0])
 
 
 @jax.custom_jvp
@@ -67,12 +88,56 @@ def _capped_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, A
     return capped(*primals), tangents[0]
 
 
+def _cap(weight: Array, dtype: jnp.dtype) -> Array:
+    """The largest finite number where `weight` is 0, and infinity elsewhere.
+
+    Between -cap and cap, infinity times 0 is 0. XLA's CPU reductions fuse arithmetic, but no comparisons and selects.
+    """
+    info = jnp.finfo(dtype)
+    # Overflows for the smallest subnormal weight already. The number before 1, because an array of ones would be made
+    # and kept for a 1 that the gradient has too.
+    return (jnp.abs(weight) * info.max + (1 - info.epsneg)) * info.max
+
+
+@jax.custom_jvp
 def times(weight: Float[Array, "..."], value: Float[Array, "..."]) -> Float[Array, "..."]:
     """`weight * value`, where a weight of 0 silences an infinite value: 0 · ±inf = 0.
 
     Finite values keep both partial derivatives, so d/dweight at weight 0 is still the value.
     """
-    return weight * jnp.where((weight == 0) & jnp.isinf(value), 0, value)
+    cap = _cap(weight, value.dtype)
+    return weight * jnp.clip(value, -cap, cap)
+
+
+@functools.partial(times.defjvp, symbolic_zeros=True)
+def _times_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+    (weight, value), (dweight, dvalue) = primals, tangents
+    finite = jnp.where((weight == 0) & jnp.isinf(value), 0, value)
+    return times(weight, value), moved(dweight, finite) + moved(dvalue, weight)
+
+
+@jax.custom_jvp
+def surplus(p: Float[Array, "*s"], log_p: Float[Array, "*s"], log_q: Float[Array, "..."]) -> Float[Array, "*s"]:
+    """`p (log p - log q)`, and 0 with zero gradient where p is 0."""
+    cap = _cap(p, p.dtype)
+    return p * (jnp.maximum(log_p, -cap) - jnp.maximum(log_q, -cap))
+
+
+@functools.partial(surplus.defjvp, symbolic_zeros=True)
+def _surplus_jvp(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+    (p, log_p, log_q), (dp, dlog_p, dlog_q) = primals, tangents
+    return surplus(*primals), moved(dp, log_ratio(p, log_p, log_q)) + moved(dlog_p, p) + moved(dlog_q, -p)
+
+
+def log_ratio(p: Float[Array, "*s"], log_p: Float[Array, "*s"], log_q: Float[Array, "..."]) -> Float[Array, "*s"]:
+    """`log p - log q`, and 0 where p is 0."""
+    none = p == 0
+    return jnp.where(none, 0, jnp.where(none, 0, log_p) - jnp.where(none, 0, log_q))
+
+
+def moved(tangent: Any, slope: Array) -> Array | float:
+    """The tangent times the slope; what does not move costs nothing, whereas XLA computes 0 · slope."""
+    return 0.0 if isinstance(tangent, jax.custom_derivatives.SymbolicZero) else tangent * slope
 
 
 def log_partition(logits: Float[Array, "*s"], axis: int) -> tuple[Float[Array, "..."], Float[Array, "..."]]:

@@ -15,6 +15,7 @@ derivative by it is infinite, and 0 is returned in its place; derivatives by log
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +23,16 @@ from jax import Array
 from jaxtyping import Float
 
 from jaxlosses import checks
-from jaxlosses._numerics import log_partition, log_softmax, safe_log, times
+from jaxlosses._numerics import (
+    at_least,
+    log_partition,
+    log_ratio,
+    log_softmax,
+    moved,
+    safe_log,
+    surplus,
+    times,
+)
 from jaxlosses.reduction import reduce
 from jaxlosses.registry import register
 from jaxlosses.types import ArrayLike, Number, Reduced
@@ -91,7 +101,7 @@ def entropy(
     _check_form("entropy", form)
     x, kept = checks.same_shape("entropy", where, sample_weights, consumed=axis, probabilities=probabilities)
     p, log_p, kept = _distribution(x, "probabilities", form, axis, kept)
-    return reduce(jnp.sum(-p * _surplus(p, log_p, jnp.zeros(())), axis) * _unit(base), kept, reduction)
+    return reduce(jnp.sum(times(p, -log_p), axis) * _unit(base), kept, reduction)
 
 
 @_register("cross_entropy", domain=("probabilities", "probabilities"), example=_example)
@@ -141,7 +151,7 @@ def cross_entropy(
     )
     checks.probabilities("cross_entropy", "probabilities", q)
     checks.probabilities("cross_entropy", "targets", p)
-    log_q = safe_log(jnp.where(q <= eps, eps, q))
+    log_q = safe_log(at_least(q, eps))
     return reduce(jnp.sum(times(p, -log_q), axis) * _unit(base), kept, reduction)
 
 
@@ -198,7 +208,7 @@ def kl_divergence(
     first, second = ("log", "probabilities") if form == "log_predictions" else (form, form)
     _, log_q, kept = _distribution(x, "log_predictions", first, axis, kept)
     p, log_p, kept = _distribution(y, "targets", second, axis, kept)
-    return reduce(jnp.sum(p * _surplus(p, log_p, log_q), axis) * _unit(base), kept, reduction)
+    return reduce(jnp.sum(surplus(p, log_p, log_q), axis) * _unit(base), kept, reduction)
 
 
 @_register(
@@ -253,9 +263,22 @@ def js_divergence(
     x, y, kept = checks.same_shape("js_divergence", where, sample_weights, consumed=axis, p=p, q=q)
     p_, log_p, kept = _distribution(x, "p", form, axis, kept)
     q_, log_q, kept = _distribution(y, "q", form, axis, kept)
-    log_m = safe_log((p_ + q_) / 2)
-    halves = p_ * _surplus(p_, log_p, log_m) + q_ * _surplus(q_, log_q, log_m)
-    return reduce(jnp.sum(halves, axis) / 2 * _unit(base), kept, reduction)
+    return reduce(jnp.sum(_from_the_middle(p_, log_p, q_, log_q), axis) / 2 * _unit(base), kept, reduction)
+
+
+@jax.custom_jvp
+def _from_the_middle(
+    p: Float[Array, "*s"], log_p: Float[Array, "*s"], q: Float[Array, "*s"], log_q: Float[Array, "*s"]
+) -> Float[Array, "*s"]:
+    log_m = safe_log((p + q) / 2)
+    return surplus(p, log_p, log_m) + surplus(q, log_q, log_m)
+
+
+@functools.partial(_from_the_middle.defjvp, symbolic_zeros=True)
+def _from_the_middle_jvp(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+    (p, log_p, q, log_q), (dp, _, dq, _) = primals, tangents
+    log_m = safe_log((p + q) / 2)  # what moves the logarithms cancels: p · dp/p + q · dq/q = (p + q) · dm/m
+    return _from_the_middle(*primals), moved(dp, log_ratio(p, log_p, log_m)) + moved(dq, log_ratio(q, log_q, log_m))
 
 
 FORMS = ("probabilities", "log", "logits")
@@ -272,19 +295,12 @@ def _distribution(
     """The probabilities and their logarithms; a row of logits without any class counts as masked."""
     if form == "probabilities":
         checks.probabilities(kept.loss, argument, x)
-        p = jnp.where(x <= 0, 0, x)  # 0 log 0 = 0; the slope there is -inf, and 0 is returned in its place
-        return p, safe_log(p), kept
+        return x, safe_log(x), kept
     if form == "log":
         checks.expect(kept.loss, argument, lambda: x <= 0, "be <= 0, the logarithms of probabilities (log_softmax?)")
         return jnp.exp(x), x, kept
     log_p = log_softmax(x, *log_partition(x, axis))
     return jnp.exp(log_p), log_p, kept.with_classes(x, axis)
-
-
-def _surplus(p: Float[Array, "*s"], log_p: Float[Array, "*s"], log_q: Float[Array, "..."]) -> Float[Array, "*s"]:
-    """The difference log p - log q, and 0 where p is 0."""
-    none = p <= 0  # and not p > 0, so that NaN stays NaN
-    return jnp.where(none, 0, jnp.where(none, 0, log_p) - jnp.where(none, 0, log_q))
 
 
 def _unit(base: Number | None) -> Number:

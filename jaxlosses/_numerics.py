@@ -78,6 +78,18 @@ def _at_least_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[
 
 
 @jax.custom_jvp
+def softplus(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """`log(1 + exp x)` = -log σ(-x), for infinite x too."""
+    # jax.nn.softplus selects its way around inf - inf; XLA's CPU reductions fuse this.
+    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+
+
+@softplus.defjvp
+def _softplus_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    return softplus(*primals), jax.nn.sigmoid(primals[0]) * tangents[0]
+
+
+@jax.custom_jvp
 def capped(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
     """The largest finite number in the place of +inf, with the derivative of the identity."""
     return jnp.minimum(x, jnp.finfo(x.dtype).max)
@@ -135,7 +147,7 @@ def log_ratio(p: Float[Array, "*s"], log_p: Float[Array, "*s"], log_q: Float[Arr
     return jnp.where(none, 0, jnp.where(none, 0, log_p) - jnp.where(none, 0, log_q))
 
 
-def moved(tangent: Any, slope: Array) -> Array | float:
+def moved(tangent: Any, slope: Any) -> Any:
     """The tangent times the slope; what does not move costs nothing, whereas XLA computes 0 · slope."""
     return 0.0 if isinstance(tangent, jax.custom_derivatives.SymbolicZero) else tangent * slope
 

@@ -32,7 +32,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxlosses import checks
-from jaxlosses._numerics import absolute, times
+from jaxlosses._numerics import absolute, softplus, times
 from jaxlosses.reduction import reduce
 from jaxlosses.registry import register
 from jaxlosses.types import ArrayLike, Number, Reduced
@@ -98,8 +98,8 @@ def discriminator_loss(
     real_label = jnp.asarray(real_label, real.dtype)
     if kind == "least_squares":
         return reduce(((real - real_label) ** 2 + fake**2) / 2, kept, reduction)
-    says_real = times(real_label, jax.nn.softplus(-real)) + times(1 - real_label, jax.nn.softplus(real))
-    return reduce(says_real + jax.nn.softplus(fake), kept, reduction)
+    says_real = times(real_label, softplus(-real)) + times(1 - real_label, softplus(real))
+    return reduce(says_real + softplus(fake), kept, reduction)
 
 
 @_register(
@@ -149,7 +149,7 @@ def generator_loss(
     fake, kept = checks.same_shape("generator_loss", where, sample_weights, fake_logits=fake_logits)
     if kind == "least_squares":
         return reduce((fake - 1) ** 2, kept, reduction)
-    return reduce(-jax.nn.softplus(fake) if kind == "minimax" else jax.nn.softplus(-fake), kept, reduction)
+    return reduce(-softplus(fake) if kind == "minimax" else softplus(-fake), kept, reduction)
 
 
 @_register("cycle_consistency_loss", domain=("any number", "any number"), citation="arXiv:1703.10593")

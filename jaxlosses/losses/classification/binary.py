@@ -13,7 +13,7 @@ from jax import Array
 from jaxtyping import Float
 
 from jaxlosses import checks
-from jaxlosses._numerics import times
+from jaxlosses._numerics import softplus, times
 from jaxlosses.losses.classification.multiclass import normalized
 from jaxlosses.reduction import reduce
 from jaxlosses.registry import register
@@ -207,7 +207,7 @@ def binary_cross_entropy(
 def _surprise(
     x: Float[Array, "*s"], t: Float[Array, "*s"], positive: Array | float = 1.0, negative: Array | float = 1.0
 ) -> Float[Array, "*s"]:
-    return times(positive * t, jax.nn.softplus(-x)) + times(negative * (1 - t), jax.nn.softplus(x))
+    return times(positive * t, softplus(-x)) + times(negative * (1 - t), softplus(x))
 
 
 def _log_miss(x: Float[Array, "*s"], t: Float[Array, "*s"]) -> Float[Array, "*s"]:
@@ -215,7 +215,7 @@ def _log_miss(x: Float[Array, "*s"], t: Float[Array, "*s"]) -> Float[Array, "*s"
     x = jnp.clip(x, -1e30, 1e30)
     log_t = jnp.where(t > 0, jnp.log(jnp.where(t > 0, t, 1)), -jnp.inf)
     log_not_t = jnp.where(t < 1, jnp.log(jnp.where(t < 1, 1 - t, 1)), -jnp.inf)
-    return jnp.logaddexp(log_t - jax.nn.softplus(x), log_not_t - jax.nn.softplus(-x))
+    return jnp.logaddexp(log_t - softplus(x), log_not_t - softplus(-x))
 
 
 def _for_each(loss: str, name: str, value: ArrayLike | None, x: Float[Array, "..."]) -> Array | float:

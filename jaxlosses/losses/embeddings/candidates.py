@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 
 from jaxlosses import checks
 from jaxlosses._labels import pick
-from jaxlosses._numerics import log_partition, safe_divide
+from jaxlosses._numerics import log_partition, safe_divide, softplus
 from jaxlosses.losses.embeddings._batch import AxisName, by_blocks, everyone, ids_each, matrices, places, present
 from jaxlosses.losses.embeddings.distances import dots, length_floor, unit
 from jaxlosses.reduction import reduce
@@ -112,7 +112,7 @@ def n_pair_loss(
         same = candidate_ids == own_id
         if form == "one_vs_one":
             other = ~same if there is None else ~same & there
-            return jnp.sum(jnp.where(other, jax.nn.softplus(z - _own(z, place)), 0))
+            return jnp.sum(jnp.where(other, softplus(z - _own(z, place)), 0))
         if labels is None:
             return _log_total(z, _own(z, place), there)
         targets = (same if there is None else same & there).astype(z.dtype)
@@ -197,7 +197,7 @@ def info_nce_loss(
 
         def beside_given(row: Array, own: Array, *its: Array) -> Float[Array, ""]:
             candidates, there = (n, counted) if shared else its
-            return jax.nn.softplus(_log_total(dots(row, candidates.T), own, there))
+            return softplus(_log_total(dots(row, candidates.T), own, there))
 
         own = jnp.sum(q * p, axis=-1)
         return reduce(by_blocks(beside_given, block_size, q, own, *(() if shared else (n, counted))), kept, reduction)

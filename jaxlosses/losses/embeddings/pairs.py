@@ -15,7 +15,7 @@ from jax import Array
 from jaxtyping import Float
 
 from jaxlosses import checks
-from jaxlosses._numerics import times
+from jaxlosses._numerics import softplus, times
 from jaxlosses.losses.embeddings._batch import one_each
 from jaxlosses.losses.embeddings.distances import norm
 from jaxlosses.losses.embeddings.distances import squared as squared_length
@@ -164,4 +164,4 @@ def triplet_loss(
 
 def hinge(gap: Float[Array, "*s"], margin: Number, soft: bool) -> Float[Array, "*s"]:
     """The cost of a positive that is farther than a negative by `gap`."""
-    return jax.nn.softplus(gap) if soft else jax.nn.relu(gap + margin)
+    return softplus(gap) if soft else jax.nn.relu(gap + margin)

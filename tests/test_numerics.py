@@ -1,0 +1,98 @@
+"""The guarded functions at their edges, against NumPy, with derivatives by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxlosses as jl
+from jaxlosses._numerics import at_least, safe_log, softplus, surplus, times
+
+INF, NAN = np.inf, np.nan
+
+
+def derivatives(f, x):
+    return jax.grad(f)(x), jax.grad(jax.grad(f))(x), jax.jvp(f, (x,), (jnp.float32(1),))[1]
+
+
+@pytest.mark.parametrize("x", [-INF, -1e4, -100.0, -1.5, 0.0, 1.5, 30.0, 1e4, INF])
+def test_softplus(x):
+    with np.errstate(over="ignore"):
+        p = 1 / (1 + np.exp(np.float64(-x)))
+    np.testing.assert_allclose(softplus(jnp.float32(x)), np.logaddexp(0, np.float64(x)), rtol=1e-6, atol=1e-37)
+    first, second, forward = derivatives(softplus, jnp.float32(x))
+    np.testing.assert_allclose([first, forward], p, rtol=2e-6, atol=1e-37)
+    np.testing.assert_allclose(second, p * (1 - p), rtol=2e-6, atol=1e-12)
+
+
+def test_what_is_no_number_stays_no_number():
+    for f in (
+        softplus,
+        safe_log,
+        lambda x: times(x, jnp.float32(1)),
+        lambda x: times(jnp.float32(0), x),
+        lambda x: at_least(x, 0.0),
+    ):
+        assert jnp.isnan(f(jnp.float32(NAN)))
+    assert jnp.isnan(safe_log(jnp.float32(-1.0)))
+
+
+@pytest.mark.parametrize("value", [-INF, -3.0, 0.0, 3e38, INF])
+@pytest.mark.parametrize("weight", [0.0, np.finfo(np.float32).tiny, 0.5, 3e38])
+def test_a_weight_of_zero_silences_infinity_and_nothing_else(weight, value):
+    with np.errstate(over="ignore"):
+        expected = 0.0 if weight == 0 else np.float32(weight) * np.float32(value)
+    assert times(jnp.float32(weight), jnp.float32(value)) == expected
+    by_weight, by_value = jax.grad(times, (0, 1))(jnp.float32(weight), jnp.float32(value))
+    assert by_value == np.float32(weight)
+    assert by_weight == (0.0 if weight == 0 and np.isinf(value) else np.float32(value))
+
+
+def test_a_logarithm_has_no_slope_at_zero():
+    assert safe_log(jnp.float32(0)) == -INF
+    np.testing.assert_array_equal(derivatives(safe_log, jnp.float32(0)), 0)
+    np.testing.assert_allclose(derivatives(safe_log, jnp.float32(0.5)), [2, -4, 2])
+
+
+def test_a_floor_has_no_slope_at_or_below_itself():
+    for x, slope in ((-1.0, 0), (0.25, 0), (0.5, 1)):
+        assert at_least(jnp.float32(x), 0.25) == max(x, 0.25)
+        np.testing.assert_array_equal(derivatives(lambda x: at_least(x, 0.25), jnp.float32(x)), [slope, 0, slope])
+        assert jax.grad(at_least, 1)(jnp.float32(x), 0.25) == 1 - slope
+
+
+@pytest.mark.parametrize(
+    ("p", "log_p", "log_q", "value", "slopes"),
+    [
+        (0.0, -INF, -INF, 0.0, (0, 0, 0)),
+        (0.0, -INF, -1.0, 0.0, (0, 0, 0)),
+        (0.5, -1.0, -INF, INF, (INF, 0.5, -0.5)),
+        (0.5, -1.0, -3.0, 1.0, (2, 0.5, -0.5)),
+    ],
+)
+def test_surplus(p, log_p, log_q, value, slopes):
+    given = [jnp.float32(x) for x in (p, log_p, log_q)]
+    assert surplus(*given) == value
+    np.testing.assert_array_equal(jax.grad(surplus, (0, 1, 2))(*given), slopes)
+
+
+ONE, TWO = [jnp.ones((5, 4)) / 4], [jnp.ones((5, 4)) / 4] * 2
+ARITHMETIC = {
+    "entropy": ONE,
+    "cross_entropy": TWO,
+    "kl_divergence": TWO,
+    "js_divergence": TWO,
+    "sigmoid_binary_cross_entropy": TWO,
+    "binary_cross_entropy": TWO,
+    "discriminator_loss": TWO,
+    "generator_loss": ONE,
+}
+
+
+@pytest.mark.parametrize("name", ARITHMETIC)
+def test_a_value_is_arithmetic_alone(name):
+    """XLA's CPU backend makes arrays of what it compares and selects on the way into a sum."""
+    program = str(jax.make_jaxpr(lambda *inputs: jl.get(name)(*inputs))(*ARITHMETIC[name]))
+    assert "log" in program
+    for slow in ("select_n", " eq ", " le ", " lt ", "is_finite"):
+        assert slow not in program

@@ -60,7 +60,7 @@ def make_optimizer(task: Task, steps: int) -> nnx.Optimizer:
 
     transforms: dict[Any, optax.GradientTransformation] = {
         "net": optax.adamw(rate, weight_decay=1e-3),
-        "log_var": optax.adam(1e-2),
+        "log_var": optax.adam(1e-2, b1=0.0),  # momentum would move the s of a term that has stopped
     }
     return nnx.Optimizer(
         task, optax.partition(transforms, lambda tree: jax.tree.map_with_path(label, tree)), wrt=nnx.Param

@@ -63,7 +63,8 @@ def safe_log(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
 @safe_log.defjvp
 def _safe_log_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     (x,), (dx,) = primals, tangents
-    return safe_log(x), jnp.where(x == 0, 0, dx) / jnp.where(x == 0, 1, x)
+    # By the reciprocal's own rule: jnp.log's second derivative goes through 1/x², which overflows long before 1/x.
+    return safe_log(x), jnp.where(x == 0, 0, dx) * _reciprocal(jnp.where(x == 0, 1, x))
 
 
 @jax.custom_jvp
@@ -100,12 +101,12 @@ def _capped_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, A
     return capped(*primals), tangents[0]
 
 
-def _cap(weight: Array, dtype: jnp.dtype) -> Array:
+def _cap(weight: Array, value: Array) -> Array:
     """The largest finite number where `weight` is 0, and infinity elsewhere.
 
     Between -cap and cap, infinity times 0 is 0. XLA's CPU reductions fuse arithmetic, but no comparisons and selects.
     """
-    info = jnp.finfo(dtype)
+    info = jnp.finfo(jnp.result_type(weight, value))
     # Overflows for the smallest subnormal weight already. The number before 1, because an array of ones would be made
     # and kept for a 1 that the gradient has too.
     return (jnp.abs(weight) * info.max + (1 - info.epsneg)) * info.max
@@ -115,23 +116,23 @@ def _cap(weight: Array, dtype: jnp.dtype) -> Array:
 def times(weight: Float[Array, "..."], value: Float[Array, "..."]) -> Float[Array, "..."]:
     """`weight * value`, where a weight of 0 silences an infinite value: 0 · ±inf = 0.
 
-    Finite values keep both partial derivatives, so d/dweight at weight 0 is still the value.
+    Finite values keep both partial derivatives: d/dweight at weight 0 is still the value. Infinite ones are no slope,
+    for a weight of 0 further on would make NaN of it.
     """
-    cap = _cap(weight, value.dtype)
+    cap = _cap(weight, value)
     return weight * jnp.clip(value, -cap, cap)
 
 
 @functools.partial(times.defjvp, symbolic_zeros=True)
 def _times_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
     (weight, value), (dweight, dvalue) = primals, tangents
-    finite = jnp.where((weight == 0) & jnp.isinf(value), 0, value)
-    return times(weight, value), moved(dweight, finite) + moved(dvalue, weight)
+    return times(weight, value), moved(dweight, _finite(value)) + moved(dvalue, weight)
 
 
 @jax.custom_jvp
 def surplus(p: Float[Array, "*s"], log_p: Float[Array, "*s"], log_q: Float[Array, "..."]) -> Float[Array, "*s"]:
     """`p (log p - log q)`, and 0 with zero gradient where p is 0."""
-    cap = _cap(p, p.dtype)
+    cap = _cap(p, p)
     return p * (jnp.maximum(log_p, -cap) - jnp.maximum(log_q, -cap))
 
 
@@ -142,9 +143,13 @@ def _surplus_jvp(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple
 
 
 def log_ratio(p: Float[Array, "*s"], log_p: Float[Array, "*s"], log_q: Float[Array, "..."]) -> Float[Array, "*s"]:
-    """`log p - log q`, and 0 where p is 0."""
+    """`log p - log q` as a slope: 0 where p is 0, and where it would be infinite."""
     none = p == 0
-    return jnp.where(none, 0, jnp.where(none, 0, log_p) - jnp.where(none, 0, log_q))
+    return _finite(jnp.where(none, 0, jnp.where(none, 0, log_p) - jnp.where(none, 0, log_q)))
+
+
+def _finite(slope: Array) -> Array:
+    return jnp.where(jnp.isinf(slope), 0, slope)
 
 
 def moved(tangent: Any, slope: Any) -> Any:
@@ -161,14 +166,14 @@ def log_partition(logits: Float[Array, "*s"], axis: int) -> tuple[Float[Array, "
     # Maxima and not selects, which XLA's CPU reductions do not fuse: a copy of the logits less.
     top = jnp.maximum(jax.lax.stop_gradient(jnp.max(logits, axis, keepdims=True)), info.min)
     total = jnp.sum(jnp.exp(logits - top), axis, keepdims=True)
-    return top, jnp.log(jnp.maximum(total, info.tiny))
+    return top, jnp.log(jnp.maximum(total, 0.5))  # a row that has a class has a total of 1 at least
 
 
 def log_rest(logits: Float[Array, "*s"], top: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
     """Like the second part of `log_partition`, without the largest class: finite, also if it is the only one."""
     rest = jnp.sum(jnp.where(logits < top, jnp.exp(logits - top), 0), axis, keepdims=True)
     tiny = jnp.finfo(rest.dtype).tiny
-    return jnp.log(jnp.where(rest > tiny, rest, tiny))
+    return jnp.where(rest > tiny, safe_log(jnp.where(rest > tiny, rest, 1)), jnp.log(tiny))
 
 
 def log_softmax(logits: Float[Array, "*#s"], top: Float[Array, "*#s"], log_total: Float[Array, "*#s"]) -> Array:

@@ -232,3 +232,87 @@ def test_a_pixel_without_classes_is_gone():
     labels = jnp.array([[0, 1, 1]])
     whole = jl.dice_loss(logits, labels, activation="softmax")
     np.testing.assert_allclose(whole, jl.dice_loss(logits[:, ::2], labels[:, ::2], activation="softmax"), rtol=1e-6)
+
+
+# Second derivatives, and slopes of what is infinite
+
+
+INF = jnp.inf
+A = jnp.array
+BENT = {
+    "focal, sure": (lambda q: jl.softmax_focal_loss(q, 0), A([50.0, 0.0]), A([[0.0, 0], [0, 0]])),
+    "focal, alone": (lambda q: jl.softmax_focal_loss(q, 0), A([1.0, -INF]), A([[0.0, 0], [0, 0]])),
+    "q below 1e-19": (lambda z: jl.cross_entropy(jax.nn.softmax(z), [1.0, 0.0]), A([0.0, -60.0]), 0),
+    "p below 1e-19": (lambda z: jl.entropy(jax.nn.softmax(z)), A([0.0, -60.0]), 0),
+    "truth below 1e-19": (
+        lambda z: jl.kl_divergence(jnp.log(A([0.5, 0.5])), jax.nn.softmax(z)),
+        A([0.0, -60.0]),
+        0,
+    ),
+    "a row without classes": (
+        lambda z: jl.softmax_cross_entropy(z, A([0, 0]), reduction="sum"),
+        A([[-INF, -INF], [-INF, 1.0]]),
+        0,
+    ),
+    "no negatives": (
+        lambda z: jl.info_nce_loss(
+            z, A([[1.0, 0.0]]), negatives=A([[1.0, 0.0]]), negatives_where=A([False]), reduction="sum"
+        ),
+        A([[0.0, 2.0]]),
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BENT)
+def test_second_derivatives_where_a_reciprocal_squared_overflows(case):
+    f, x, expected = BENT[case]
+    for hessian in (jax.jacfwd(jax.jacrev(f)), jax.jacrev(jax.jacrev(f)), jax.jacfwd(jax.jacfwd(f))):
+        np.testing.assert_allclose(hessian(x), jnp.broadcast_to(expected, hessian(x).shape), atol=1e-18)
+
+
+def test_a_tiny_residual_still_bends():
+    # l'' = -α (log βx + 1), α = e β
+    np.testing.assert_allclose(
+        jax.hessian(lambda p: jl.focal_l1_loss(p, 0.0, beta=0.5))(1e-22), -np.e * 0.5 * (np.log(0.5e-22) + 1), rtol=1e-5
+    )
+
+
+def test_an_integer_floor():
+    np.testing.assert_allclose(
+        jax.grad(lambda q: jl.cross_entropy(q, A([0.5, 0.5]), eps=0))(A([0.2, 0.8])), [-2.5, -0.625]
+    )
+
+
+def test_a_floor_has_no_slope_at_itself():
+    assert jax.grad(lambda p: jl.binary_cross_entropy(p, 1.0, eps=0.25))(0.25) == 0
+    np.testing.assert_array_equal(jax.grad(lambda p: jl.log_loss(p, 0, eps=0.25))(A([0.25, 0.75])), 0)
+
+
+def test_an_infinite_row_of_weight_zero_moves_nothing():
+    q, p, weights = A([[0.0, 1.0], [0.5, 0.5]]), A([[0.5, 0.5], [0.5, 0.5]]), A([0.0, 1.0])
+    total = lambda loss, **options: lambda p: loss(q, p, sample_weights=weights, reduction="sum", **options)  # noqa: E731
+    np.testing.assert_allclose(jax.grad(total(jl.cross_entropy))(p), [[0, 0], [np.log(2)] * 2], atol=1e-7)
+    np.testing.assert_allclose(jax.grad(total(jl.kl_divergence, form="probabilities"))(p), [[0, 0], [1, 1]], atol=1e-7)
+
+
+def test_derivatives_by_logits_are_finite_where_the_divergence_is_not():
+    gradients = jax.grad(lambda q, p: jl.kl_divergence(q, p, form="logits"), (0, 1))(A([-INF, 0.0]), A([0.5, 0.2]))
+    assert all(jnp.isfinite(gradient).all() for gradient in gradients)
+
+
+def test_smoothing_away_a_label_that_is_taken_out():
+    np.testing.assert_allclose(jl.softmax_cross_entropy(A([-INF, 0.0, 0.0]), 0, label_smoothing=1.0), np.log(2))
+
+
+def test_slopes_of_the_branch_that_is_not_taken():
+    assert jax.grad(lambda p: jl.huber_loss(p, 0.0))(INF) == 1
+    assert jax.grad(lambda p: jl.huber_loss(p, 0.0, delta=INF))(2.0) == 2
+    assert jax.grad(lambda p: jl.smooth_l1_loss(p, 0.0))(INF) == 1
+    assert jax.grad(lambda b: jl.smooth_l1_loss(1e25, 0.0, beta=b))(1.0) == -0.5
+
+
+def test_a_wide_alpha_leaves_infinity_infinite():
+    with jax.enable_x64(True):
+        given = A([-INF, 0.5], jnp.float32), A([1, 0])
+        assert jl.sigmoid_focal_loss(*given, alpha=np.float64(0.25))[0] == INF

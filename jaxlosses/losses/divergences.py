@@ -151,7 +151,7 @@ def cross_entropy(
     )
     checks.probabilities("cross_entropy", "probabilities", q)
     checks.probabilities("cross_entropy", "targets", p)
-    log_q = safe_log(at_least(q, eps))
+    log_q = safe_log(at_least(q, jnp.asarray(eps, q.dtype)))
     return reduce(jnp.sum(times(p, -log_q), axis) * _unit(base), kept, reduction)
 
 

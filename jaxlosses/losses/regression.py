@@ -158,8 +158,9 @@ def smooth_l1_loss(
         "smooth_l1_loss", where, sample_weights, predictions=predictions, targets=targets
     )
     r = predictions - targets
-    parabola = r**2 / (2 * jnp.where(jnp.equal(beta, 0), 1, beta))
-    values = jnp.where(jnp.abs(r) < beta, parabola, absolute(r) - 0.5 * beta)
+    near = jnp.abs(r) < beta
+    parabola = jnp.where(near, r, 0) ** 2 / (2 * jnp.where(jnp.equal(beta, 0), 1, beta))
+    values = jnp.where(near, parabola, absolute(r) - 0.5 * beta)
     return reduce(values, kept, reduction)
 
 
@@ -205,5 +206,7 @@ def huber_loss(
         "huber_loss", where, sample_weights, predictions=predictions, targets=targets
     )
     r = predictions - targets
-    values = jnp.where(jnp.abs(r) < delta, 0.5 * r**2, delta * (absolute(r) - 0.5 * delta))
+    near = jnp.abs(r) < delta
+    width = jnp.where(near, 1, jnp.asarray(delta, r.dtype))  # an infinite δ is never reached, and would give NaN
+    values = jnp.where(near, 0.5 * jnp.where(near, r, 0) ** 2, width * (absolute(r) - 0.5 * width))
     return reduce(values, kept, reduction)

@@ -14,7 +14,7 @@ from jax import Array
 from jaxtyping import Float
 
 from jaxlosses import checks
-from jaxlosses._numerics import absolute
+from jaxlosses._numerics import absolute, safe_log
 from jaxlosses.losses.boxes.formulas import door, eiou, iou
 from jaxlosses.losses.boxes.overlap import register_box_loss
 from jaxlosses.reduction import reduce
@@ -150,7 +150,7 @@ def _focal_l1(loss: str, x: Float[Array, "*s"], beta: Number) -> Float[Array, "*
     alpha, log_beta = jnp.e * beta, jnp.log(beta)
     none, far = x == 0, x > 1  # x² log x -> 0, whose autodiff at 0 is NaN
     near = jnp.where(none | far, 1, x)
-    curved = -alpha * near**2 * (2 * (log_beta + jnp.log(near)) - 1) / 4
+    curved = -alpha * near * (2 * (log_beta * near + _x_log_x(near)) - near) / 4
     straight = -alpha * log_beta * x + alpha * (2 * log_beta + 1) / 4
     return jnp.where(none, 0, jnp.where(far, straight, curved))
 
@@ -159,3 +159,14 @@ def _power(x: Float[Array, "*s"], gamma: Number) -> Float[Array, "*s"]:
     """`x ** gamma` with zero gradient at 0, and 1 there for an exponent of 0."""
     none = x <= 0
     return jnp.where(none, jnp.where(jnp.asarray(gamma) == 0, 1.0, 0.0), jnp.where(none, 1, x) ** gamma)
+
+
+@jax.custom_jvp
+def _x_log_x(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    return x * safe_log(x)
+
+
+# By the rule of a product, 1/x² would come in, which overflows long before 1/x.
+@_x_log_x.defjvp
+def _x_log_x_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    return _x_log_x(*primals), tangents[0] * (safe_log(primals[0]) + 1)

@@ -13,7 +13,7 @@ from jax import Array
 from jaxtyping import Float
 
 from jaxlosses import checks
-from jaxlosses._numerics import softplus, times
+from jaxlosses._numerics import at_least, safe_log, softplus, times
 from jaxlosses.losses.classification.multiclass import normalized
 from jaxlosses.reduction import reduce
 from jaxlosses.registry import register
@@ -142,6 +142,7 @@ def sigmoid_focal_loss(
     lost = jnp.isinf(cost)  # by an infinite logit on the wrong side: the value is infinite, the gradient 0
     values = jnp.where(lost, jnp.inf, jnp.exp(gamma * _log_miss(x, t)) * jnp.where(lost, 0, cost))
     if alpha is not None:
+        alpha = jnp.asarray(alpha, x.dtype)
         values = times(t * alpha + (1 - t) * (1 - alpha), values)
     if normalizer == "positives":
         normalizer = cast(Array, reduce(t, kept, "sum"))
@@ -199,8 +200,8 @@ def binary_cross_entropy(
     )
     checks.probabilities("binary_cross_entropy", "probabilities", p)
     checks.probabilities("binary_cross_entropy", "labels", t)
-    floor = jnp.finfo(p.dtype).eps if eps is None else eps
-    log_p, log_not_p = jnp.log(jnp.maximum(p, floor)), jnp.log(jnp.maximum(1 - p, floor))
+    floor = jnp.asarray(jnp.finfo(p.dtype).eps if eps is None else eps, p.dtype)
+    log_p, log_not_p = safe_log(at_least(p, floor)), safe_log(at_least(1 - p, floor))
     return reduce(t * -log_p + (1 - t) * -log_not_p, kept, reduction)
 
 

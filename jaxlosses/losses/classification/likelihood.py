@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxlosses import checks
+from jaxlosses._numerics import at_least, safe_log
 from jaxlosses.losses.classification.multiclass import (
     check_normalize,
     counts_of,
@@ -165,7 +166,7 @@ def log_loss(
         labels=labels,
     )
     checks.probabilities("log_loss", "probabilities", p)
-    floor = jnp.finfo(p.dtype).eps if eps is None else eps
+    floor = jnp.asarray(jnp.finfo(p.dtype).eps if eps is None else eps, p.dtype)
     weights = weigh_classes(kept.loss, class_weights, p, axis)
-    values = truth.expect(lambda p: -jnp.log(jnp.maximum(p, floor)), p, weights=weights)
+    values = truth.expect(lambda p: -safe_log(at_least(p, floor)), p, weights=weights)
     return reduce(values, kept, reduction, counts_of(truth, weights, normalize))

@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float
 
 from jaxlosses import checks
 from jaxlosses._labels import Labels
-from jaxlosses._numerics import log_complement, log_partition, log_rest, log_softmax, safe_divide
+from jaxlosses._numerics import log_complement, log_partition, log_rest, log_softmax, safe_divide, times
 from jaxlosses.reduction import reduce
 from jaxlosses.registry import register
 from jaxlosses.types import ArrayLike, Number, Reduced
@@ -195,7 +195,7 @@ def smoothed_surprise(
     if isinstance(label_smoothing, int | float) and label_smoothing == 0:
         return values
     evenly = _mean_over(logits > -jnp.inf, _surprise(*arrays), weights, truth.axis)
-    return (1 - jnp.asarray(label_smoothing)) * values + label_smoothing * evenly
+    return times(1 - jnp.asarray(label_smoothing, values.dtype), values) + label_smoothing * evenly
 
 
 def _surprise(z: Array, top: Array, log_total: Array) -> Array:

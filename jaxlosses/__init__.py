@@ -75,7 +75,8 @@ from jaxlosses.registry import get, names, register, unregister
 from jaxlosses import combine
 from jaxlosses._schedules import schedule
 from jaxlosses.term import Term
-from jaxlosses.objective import Objective, value_only
+from jaxlosses.objective import Objective
+from jaxlosses._value_only import value_only
 from jaxlosses.checks import checked
 
 __all__ = [

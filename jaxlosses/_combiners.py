@@ -87,7 +87,7 @@ def names() -> tuple[str, ...]:
 
 def named(given: str | Mapping[str, Any]) -> Combiner:
     """Make the combiner that is meant by a name, or by `{"name": name, **options}`."""
-    options = {} if isinstance(given, str) else dict(given)
+    options = dict(given) if isinstance(given, Mapping) else {}
     name = given if isinstance(given, str) else options.pop("name", None)
     if not isinstance(name, str):
         raise ValueError(f"combine must be the name of a combiner, or {{'name': name, **options}}, got {given!r}")
@@ -97,7 +97,10 @@ def named(given: str | Mapping[str, Any]) -> Combiner:
     for option in options:
         if option not in known:
             raise ValueError(f"combiner {name!r} has no option {option!r}{did_you_mean(option, known)}")
-    return _makers[name](**options)
+    try:
+        return _makers[name](**options)
+    except TypeError as error:
+        raise ValueError(f"combiner {name!r}: {error}") from error
 
 
 def silenced(loss: Number, multiplier: Number) -> Array:

@@ -52,15 +52,27 @@ def _term_from_config(make_term: type["Term"], described: Any, allow_import: boo
         weight = dict(fields["weight"])
         if "schedule" not in weight:
             raise ValueError(f"weight must be a number or have a 'schedule', got {weight}")
-        fields["weight"] = schedule(weight.pop("schedule"), **weight)
+        fields["weight"] = _schedules(weight)
     return make_term(**fields)
+
+
+def _schedules(given: Any) -> Any:
+    """The schedules that are described, also those among the arguments of another."""
+    if isinstance(given, list | tuple):
+        return [_schedules(entry) for entry in given]
+    if not isinstance(given, Mapping) or "schedule" not in given:
+        return given
+    return schedule(given["schedule"], **{key: _schedules(x) for key, x in given.items() if key != "schedule"})
 
 
 def _imported(path: str, allow_import: bool) -> Any:
     if not allow_import:
         raise ValueError(f"loss {path!r} would import code; pass allow_import=True if the config is to be trusted")
     module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"loss {path!r} cannot be imported: {error}") from error
 
 
 def _term_to_config(name: str, term: "Term") -> dict[str, Any]:
@@ -81,7 +93,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Schedule):
         return {"schedule": value.name, **_plain(value.options)}
     if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items()}
+        return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, tuple | list):
         return [_plain(entry) for entry in value]
     if value is None or isinstance(value, str | int | float | bool):

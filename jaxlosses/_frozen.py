@@ -20,6 +20,11 @@ class FrozenDict(dict[str, Any]):
     __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
 
 
+def thawed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """`value` with plain dicts for its frozen ones, which JAX takes for trees."""
+    return {key: thawed(entry) if isinstance(entry, FrozenDict) else entry for key, entry in value.items()}
+
+
 def frozen(value: Any) -> Any:
     """`value` with its dicts, lists and arrays, nested or not, as hashable values."""
     if isinstance(value, Mapping):

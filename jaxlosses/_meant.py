@@ -35,6 +35,14 @@ def check_objective(objective: "Objective") -> None:
 def _check_fields(term: "Term") -> None:
     if not isinstance(term.loss, str) and not callable(term.loss):
         raise ValueError(f"loss must be a registered name or a function, got {term.loss!r}")
+    for field, what, kind in (("inputs", "paths", Mapping | Sequence), ("options", "keywords of the loss", Mapping)):
+        if not isinstance(getattr(term, field), kind):
+            raise ValueError(f"{field} must be {what}, got {getattr(term, field)!r}")
+    for field in ("start", "stop", "ramp"):
+        number = getattr(term, field)
+        if not (number is None and field == "stop") and type(number) is not int:
+            what = "a number of steps" if field == "ramp" else "a stage"
+            raise ValueError(f"{field} must be {what} (an integer), got {number!r}")
     for field, paths in {
         "inputs": term.inputs.values() if isinstance(term.inputs, Mapping) else term.inputs,
         "where": (term.where,),

@@ -27,7 +27,8 @@ def look_up(data: Any, path: Path) -> Any:
 
 def _step(here: Any, step: str) -> tuple[bool, Any]:
     if isinstance(here, Mapping):
-        return step in here, here.get(step)
+        key = int(step) if step not in here and step.isdigit() else step
+        return key in here, here.get(key)
     if isinstance(here, Sequence) and step.isdigit():
         return int(step) < len(here), here[int(step)] if int(step) < len(here) else None
     return hasattr(here, step), getattr(here, step, None)

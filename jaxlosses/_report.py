@@ -7,7 +7,7 @@ import jax
 
 from jaxlosses._paths import look_up
 from jaxlosses._schedules import Schedule
-from jaxlosses._terms import inputs_of, parts_of
+from jaxlosses._terms import alone, inputs_of, parts_of
 
 if TYPE_CHECKING:
     from jaxlosses.objective import Objective
@@ -25,9 +25,9 @@ def table(objective: "Objective") -> str:
 def checked_table(objective: "Objective", data: Any) -> str:
     """The same with the shapes of `data`, once every term has been traced on it."""
     rows = [("term", "loss", "inputs", "mask", "stages", "weight")]
-    shapes = jax.eval_shape(lambda data: data, data)
+    shapes = jax.tree.map(_described, data)
     for name, term in objective.terms.items():
-        jax.eval_shape(lambda data, name=name, term=term: parts_of(name, term, data), shapes)
+        _trace(name, term, shapes)
         read = inputs_of(term, shapes)
         keys = term.inputs.values() if isinstance(term.inputs, Mapping) else term.inputs
         inputs = ", ".join(f"{_path(key)} {_shape(x)}" for key, x in zip(keys, read.values(), strict=True))
@@ -36,6 +36,29 @@ def checked_table(objective: "Objective", data: Any) -> str:
     unread = _unread(objective, shapes)
     more = f"\nnot read by any term: {', '.join(unread)}" if unread else ""
     return f"{_aligned(rows)}\n\n{_summary(objective)}{more}"
+
+
+def _described(leaf: Any) -> Any:
+    """The shape of an array or a number; anything else, such as a file's name that travels in the batch, as it is."""
+    is_array = hasattr(leaf, "shape") and hasattr(leaf, "dtype")
+    return (
+        jax.eval_shape(lambda: leaf)
+        if isinstance(leaf, bool | int | float)
+        else (jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) if is_array else leaf)
+    )
+
+
+def _trace(name: str, term: "Term", shapes: Any) -> None:
+    """Evaluate the term on shapes, and raise what it raises."""
+    leaves, structure = jax.tree.flatten(shapes)
+    traced = [isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves]
+
+    def evaluate(arrays: list[Any]) -> Any:
+        following = iter(arrays)
+        whole = [next(following) if is_array else leaf for leaf, is_array in zip(leaves, traced, strict=True)]
+        return parts_of(name, alone(term), jax.tree.unflatten(structure, whole))
+
+    jax.eval_shape(evaluate, [leaf for leaf, is_array in zip(leaves, traced, strict=True) if is_array])
 
 
 def _summary(objective: "Objective") -> str:

@@ -59,6 +59,8 @@ def schedule(name: str, **options: Any) -> Schedule:
         signature.bind(**options)
     except TypeError as error:
         raise ValueError(f"schedule {name!r}: {error}") from None
+    if isinstance(by_step := options.get("boundaries_and_scales"), Mapping):  # TOML and JSON write steps as strings
+        options["boundaries_and_scales"] = {int(step): scale for step, scale in by_step.items()}
     return Schedule(name, frozen(options))
 
 
@@ -75,4 +77,4 @@ class Ramp:
         weight: Any = self.weight(step) if callable(self.weight) else self.weight
         if not self.length:
             return weight
-        return weight * jnp.clip((step - jnp.asarray(self.begin, float)) / self.length, 0, 1)
+        return weight * jnp.clip(jnp.asarray(step - self.begin, float) / self.length, 0, 1)

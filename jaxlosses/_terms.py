@@ -1,12 +1,15 @@
 """One term on one batch: where its arrays are, and how its loss becomes a sum and a count."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from jaxlosses import checks, registry
+from jaxlosses._frozen import thawed
 from jaxlosses._paths import look_up
 from jaxlosses.reduction import reduce
 from jaxlosses.types import Parts
@@ -33,6 +36,27 @@ def parts_of(name: str, term: "Term", data: Any) -> Any:
         if type(error) not in (ValueError, TypeError):
             raise
         raise type(error)(f"term {name!r}: {error}") from error
+
+
+def alone(term: "Term") -> "Term":
+    """The term for one program on one device: its shapes and counts can be looked at outside of `shard_map`."""
+    return dataclasses.replace(term, options={key: x for key, x in term.options.items() if key != "axis_name"})
+
+
+def spread(term: "Term", axis_name: Any) -> "Term":
+    """The term of a batch that is spread over devices; a loss that looks at several examples at once is told so."""
+    takes = "axis_name" in registry.keywords_of(term.row.function) and not term.row.pools_batch
+    if axis_name is None or not takes or "axis_name" in term.options:
+        return term
+    return dataclasses.replace(term, options={**term.options, "axis_name": axis_name})
+
+
+def across(term: "Term", parts: Parts, axis_name: Any) -> Parts:
+    """The parts of all devices. A penalty is whole on each, and so is what the loss itself has pooled over them."""
+    if term.row.consumes == "tree":
+        return parts
+    collect = jax.lax.pmean if term.row.pools_batch and "axis_name" in term.options else jax.lax.psum
+    return jax.tree.map(lambda x: collect(x, axis_name), parts)
 
 
 def inputs_of(term: "Term", data: Any) -> dict[str | int, Any]:
@@ -64,14 +88,17 @@ def _parts_by_example(term: "Term", inputs: dict[str | int, Any], where: Any, we
 def _call(term: "Term", inputs: dict[str | int, Any], **contract: Any) -> Any:
     named = {key: x for key, x in inputs.items() if isinstance(key, str)}
     placed = [named.pop(key) for key in term.row.inputs if key in named] if named else list(inputs.values())
-    return term.row.function(*placed, **named, **term.options, **contract)
+    return term.row.function(*placed, **named, **thawed(term.options), **contract)
 
 
 def _masked(place: int, x: Any, where: Any, weights: Any) -> Any:
     """What is masked, and what is not finite under a weight of 0, gives way to a harmless number."""
     if where is None and weights is None:
         return x
-    array = jnp.asarray(x)
+    return jax.tree.map(lambda leaf: _masked_array(place, jnp.asarray(leaf), where, weights), x)
+
+
+def _masked_array(place: int, array: Array, where: Any, weights: Any) -> Array:
     floats = jnp.issubdtype(array.dtype, jnp.floating)
     # We cannot know where a foreign loss is smooth. 1/2, 1/3, ... are probabilities, have a logarithm and a norm,
     # and differ from each other.

@@ -99,8 +99,8 @@ def uncertainty(
         losses: a scalar >= 0 for each term.
         log_variances: s for each term. Start them at 0, or at the optimum for the losses of a batch (`Objective.init`
             does that), which makes the whole run independent of units. Give them their own learning rate, no weight
-            decay, and an optimiser without momentum (`optax.adam(1e-2, b1=0.0)`), under which the s of a term that is
-            off would coast on.
+            decay, and an optimiser without momentum, such as `optax.adam(1e-2, b1=0.0)`: with momentum, the s of a
+            term that is off would coast on.
         weights: the multipliers m of some terms; 1 for the others.
         nll: (c, r) of some terms; (1, 1/2), right for cross-entropies, for the others. Squared errors have
             (1/2, 1/2), absolute errors (1, 1).

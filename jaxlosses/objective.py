@@ -16,15 +16,16 @@ from jax import Array
 
 from jaxlosses import _config, _devices, _report
 from jaxlosses import combine as combiners
-from jaxlosses._combiners import check_names, silenced
+from jaxlosses._combiners import silenced
 from jaxlosses._frozen import FrozenDict, frozen
+from jaxlosses._given import scalar, scalars, whole_counts
 from jaxlosses._meant import check_objective
 from jaxlosses._schedules import Ramp
-from jaxlosses._terms import parts_of
+from jaxlosses._terms import across, alone, parts_of, spread
 from jaxlosses.term import Term
 from jaxlosses.types import Number, Parts
 
-__all__ = ["Objective", "Term", "value_only"]
+__all__ = ["Objective", "Term"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,9 +78,13 @@ class Objective:
         Args:
             losses: each term's loss, for instance `aux["loss"]` of a first batch, to start log-variances where their
                 gradient is 0; None to start them at 0. A term that is off reports a loss of 0, and starts at 0: with
-                stages call the objective once with each `stage=`, and take every term from a stage that has it.
+                stages call the objective once with each `stage=` (and a `step=` if there are ramps or schedules), and
+                take every term from a stage that has it.
         """
-        return combiners.named(self.combine).init(self._nll(), losses)
+        nll = self._nll()
+        if losses is not None:
+            losses = {name: x for name, x in scalars("losses", losses, self.terms).items() if name in nll}
+        return combiners.named(self.combine).init(nll, losses)
 
     def __call__(
         self,
@@ -98,15 +103,18 @@ class Objective:
 
         Args:
             data: what the terms' paths lead into, by habit `{"out": model_outputs, "batch": batch}`.
-            step: how many steps were taken; needed for stages, ramps and schedules. Pass an array, not a Python int,
-                to functions that treat Python numbers as static.
+            step: how many steps were taken, a scalar of any dtype; needed for stages, ramps and schedules. Pass an
+                array, not a Python int, to functions that treat Python numbers as static.
             stage: overrides the stage that `step` is in.
             params: what `init` made, as trained so far; only for combiners that learn.
             weights: multipliers of some terms, on top of their own weights.
             counts: of the whole batch, if `data` is a microbatch of it: what `counts` returned. Then totals and
-                gradients of the microbatches are *added*, and give exactly those of the batch.
+                gradients of the microbatches are *added*, and give exactly those of the batch. What is not a sum over
+                examples is refused: penalties, and losses that compare examples with each other.
             axis_name: inside `shard_map` or `pmap`, the axis over which the batch is spread: sums and counts are added
-                over it. Take `jax.lax.pmean` of the gradients over the same axis.
+                over it, and losses that compare examples with each other see all of them. Take `jax.lax.pmean` of the
+                gradients over the same axis. Masks that are pooled over the batch (`dice_loss` with `batch=True`) need
+                it as an option of their own: `options={"axis_name": ...}`.
 
         Returns:
             The total, and `aux` with a scalar for every term: `aux["loss"]`, unweighted; `aux["weight"]`, the
@@ -139,7 +147,7 @@ class Objective:
             raise ValueError(f"losses takes the keywords of a call, got {sorted(options)}")
         of = self._evaluate(data, *given.values())
         weighed = {name: of.multiplier[name] * of.shown[name] for name in of.shown}
-        return {name: _scalar(weighed.get(name, 0)) for name in self.terms}, self._aux(of, of.multiplier)
+        return {name: jnp.asarray(weighed.get(name, 0.0)) for name in self.terms}, self._aux(of, of.multiplier)
 
     def counts(self, data: Any) -> dict[str, Array]:
         """What every term's mean is over, for a whole batch that will be trained on in microbatches.
@@ -149,7 +157,7 @@ class Objective:
                 masks, weights and labels alone, as they mostly do: then no forward pass is made.
         """
         real = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype) if isinstance(x, jax.ShapeDtypeStruct) else x, data)
-        return {name: parts_of(name, term, real).count for name, term in self.present_terms().items()}
+        return {name: parts_of(name, alone(term), real).count for name, term in self.present_terms().items()}
 
     def at_stage(self, stage: int) -> "Objective":
         """The objective of one stage, whose program has nothing of the terms that are off in it.
@@ -163,8 +171,10 @@ class Objective:
         terms = {}
         for name, term in self.terms.items():
             on = term.start <= stage and (term.stop is None or stage < term.stop)
-            weight = Ramp(term.weight, self.boundaries[term.start - 1], term.ramp) if on and term.ramp else term.weight
-            terms[name] = dataclasses.replace(term, start=0, stop=None, ramp=0, weight=weight if on else 0.0)
+            weight = term.weight if on and name in self.present_terms() else 0.0
+            if term.ramp and weight != 0.0:
+                weight = Ramp(weight, self.boundaries[term.start - 1], term.ramp)
+            terms[name] = dataclasses.replace(term, start=0, stop=None, ramp=0, weight=weight)
         return Objective(terms, combine=self.combine)
 
     def __add__(self, other: "Objective") -> "Objective":
@@ -228,12 +238,14 @@ class Objective:
         return {name: term.row.nll for name, term in self.present_terms().items()}
 
     def _now(self, step: Number | None, stage: Number | None) -> "_Now":
-        step = None if step is None else jnp.asarray(step)
+        step = None if step is None else scalar("step", step)
+        if step is not None and jnp.issubdtype(step.dtype, jnp.unsignedinteger):
+            step = step.astype(int)  # nnx.Optimizer counts in uint32, where step - begin wraps around
         if stage is None and self.boundaries:
             if step is None:
                 raise ValueError("this objective has stages: call it with step= or stage=")
-            stage = jnp.sum(step >= jnp.asarray(self.boundaries))
-        return _Now(jnp.asarray(0 if stage is None else stage), step)
+            stage = sum(jnp.asarray(step >= boundary, int) for boundary in self.boundaries)
+        return _Now(scalar("stage", 0 if stage is None else stage), step)
 
     def _is_active(self, term: Term, now: "_Now") -> Array | bool:
         """True, and not an array, for a term that is never off."""
@@ -254,15 +266,16 @@ class Objective:
         self, data: Any, step: Any, stage: Any, weights: Any, counts: Any, axis_name: str | tuple[str, ...] | None
     ) -> "_Evaluated":
         now, terms = self._now(step, stage), self.present_terms()
-        extra = check_names("weights", weights or {}, self.terms)
+        extra = scalars("weights", weights or {}, self.terms)
+        of_batch = {} if counts is None else whole_counts(counts, terms, self.terms)
         active = {name: self._is_active(term, now) for name, term in terms.items()}
         parts = {
-            name: _gated(active[name], lambda name=name, term=term: parts_of(name, term, data))
+            name: _gated(active[name], lambda name=name, term=term: parts_of(name, spread(term, axis_name), data))
             for name, term in terms.items()
         }
         if axis_name is not None:  # outside of every branch; one by one, which JAX 0.8 can differentiate
-            parts = jax.tree.map(lambda x: jax.lax.psum(x, axis_name), parts)
-        whole = {name: part.count for name, part in parts.items()} | check_names("counts", counts or {}, self.terms)
+            parts = {name: across(terms[name], part, axis_name) for name, part in parts.items()}
+        whole = {name: part.count for name, part in parts.items()} | of_batch
         loss, multiplier, share = {}, {}, {}
         for name, term in terms.items():
             total = Parts(parts[name].sum, jnp.asarray(whole[name], parts[name].sum.dtype))
@@ -286,7 +299,7 @@ class Objective:
         gone = set(self.terms) - set(self.present_terms()) if expected else set()
         if not set(expected) <= set(params) or set(params) - set(expected) - gone:
             raise ValueError(f"params must be what init() made: {sorted(expected)}, got {sorted(params)}")
-        return {name: params[name] for name in expected}
+        return scalars("params", {name: params[name] for name in expected}, expected)
 
 
 class _Now(NamedTuple):
@@ -315,36 +328,3 @@ def _gated(active: Array | bool, evaluate: Callable[[], Parts]) -> Parts:
 
 def _scalar(value: Any) -> Array:
     return jnp.asarray(value, jnp.float32)
-
-
-def value_only(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Drop the auxiliary output of a loss function, for optimisers that call it themselves (L-BFGS, line searches).
-
-        value_only(f)(*args) = f(*args)[0]
-
-    Args:
-        function: returns `(value, aux)`.
-
-    Returns:
-        A function of the same signature, by which optax routes extra arguments, that returns the value. If the
-        objective has stages or schedules, take a fresh `jax.value_and_grad` in each step: values that optax has cached
-        are those of the step before.
-
-    Raises:
-        TypeError: at its call, if `function` returns no pair.
-
-    Example:
-        >>> import jaxlosses as jl
-        >>> jl.value_only(lambda params, batch: (params * batch, {"count": 3}))(2.0, batch=4.0)
-        8.0
-
-    Reference:
-        `optax.value_and_grad_from_state`, 2024.
-    """
-
-    @functools.wraps(function)
-    def value(*args: Any, **kwargs: Any) -> Any:
-        result, _ = function(*args, **kwargs)
-        return result
-
-    return value

@@ -56,10 +56,12 @@ class Term:
     def __post_init__(self) -> None:
         one = isinstance(self.inputs, str) or callable(self.inputs)
         object.__setattr__(self, "inputs", (self.inputs,) if one else frozen(self.inputs))
-        if callable(self.loss) and (row := registry.find(self.loss)):
+        row = self.loss if isinstance(self.loss, registry.Loss) else None
+        if row or (callable(self.loss) and (row := registry.find(self.loss))):
             object.__setattr__(self, "loss", row.name)
         object.__setattr__(self, "options", frozen(self.options))
-        object.__setattr__(self, "weight", frozen(self.weight))
+        for field in ("weight", "start", "stop", "ramp"):
+            object.__setattr__(self, field, frozen(getattr(self, field)))
 
     @property
     def row(self) -> registry.Loss:

@@ -3,6 +3,7 @@
 The gradients of K losses enter only by their inner products, the K x K matrix M = G Gᵀ. A method turns it into K
 weights, and the weights mix the gradients. Nothing leaves the device, and every step is in sight:
 
+    losses = lambda params: objective.losses({"out": net(params, batch), "batch": batch}, step=step)
     grads, aux = gradients.per_term(losses)(params)                            # {"seg": tree, "depth": tree}
     weights = gradients.config(gradients.gram({name: g["trunk"] for name, g in grads.items()}))
     updates, state = optimizer.update(gradients.mix(grads, weights), state, params)

@@ -118,7 +118,8 @@ def per_term(
 
         g_i = dL_i / dparams
 
-    With an objective: `def losses(params): _, aux = objective(...); return aux["loss"], aux`.
+    With an objective: `lambda params: objective.losses(data_of(params), step=step)`, its weights and ramps included.
+    What wants losses without their weights (`jaxlosses.balance.gradnorm`) takes `aux["loss"]` of a call.
 
     Args:
         vector: `(params, ...) -> (losses, aux)`, where `losses` is a dict of scalars.

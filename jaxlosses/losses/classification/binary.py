@@ -5,6 +5,7 @@ Both halves of the cross-entropy are written as softplus, so that neither cancel
 """
 
 import functools
+from collections.abc import Hashable
 from typing import cast
 
 import jax
@@ -101,6 +102,7 @@ def sigmoid_focal_loss(
     gamma: Number = 2.0,
     alpha: Number | None = None,
     normalizer: Number | str | None = None,
+    axis_name: Hashable | None = None,
     where: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
@@ -117,6 +119,7 @@ def sigmoid_focal_loss(
         alpha: the weight of positives, in [0, 1]; RetinaNet takes 0.25. None for no weights at all.
         normalizer: what every value is divided by, or 1 if that is larger: a number, or `"positives"` for Σt over the
             batch, which with `reduction="sum"` is RetinaNet's loss; None for 1.
+        axis_name: the mapped axis of devices, or several, whose positives belong to the batch as well.
         where: bool, a start of the shape; True counts. See `jaxlosses.reduction`, also for the next two.
         sample_weights: numbers >= 0, a start of the shape.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
@@ -146,6 +149,7 @@ def sigmoid_focal_loss(
         values = times(t * alpha + (1 - t) * (1 - alpha), values)
     if normalizer == "positives":
         normalizer = cast(Array, reduce(t, kept, "sum"))
+        normalizer = normalizer if axis_name is None else jax.lax.psum(normalizer, axis_name)
     if isinstance(normalizer, str):
         raise ValueError(f"sigmoid_focal_loss: normalizer must be a number or 'positives', got {normalizer!r}")
     return reduce(normalized(values, normalizer), kept, reduction)

@@ -7,7 +7,7 @@ import jax
 
 from jaxlosses._paths import look_up
 from jaxlosses._schedules import Schedule
-from jaxlosses._terms import alone, inputs_of, parts_of
+from jaxlosses._terms import alone, evaluated, inputs_of
 
 if TYPE_CHECKING:
     from jaxlosses.objective import Objective
@@ -56,7 +56,7 @@ def _trace(name: str, term: "Term", shapes: Any) -> None:
     def evaluate(arrays: list[Any]) -> Any:
         following = iter(arrays)
         whole = [next(following) if is_array else leaf for leaf, is_array in zip(leaves, traced, strict=True)]
-        return parts_of(name, alone(term), jax.tree.unflatten(structure, whole))
+        return evaluated(name, alone(term), jax.tree.unflatten(structure, whole))
 
     jax.eval_shape(evaluate, [leaf for leaf, is_array in zip(leaves, traced, strict=True) if is_array])
 

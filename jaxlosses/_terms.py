@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,13 +18,20 @@ if TYPE_CHECKING:
     from jaxlosses.term import Term
 
 
-def parts_of(name: str, term: "Term", data: Any) -> Any:
-    """The term's sum and count; errors name the term, and say which path is wrong."""
+class Found(NamedTuple):
+    """A term on a batch: its sum and count, and those of what its loss reports beside."""
+
+    parts: Parts
+    metrics: dict[str, Parts]
+
+
+def evaluated(name: str, term: "Term", data: Any) -> Found:
+    """The term on `data`; errors name the term, and say which path is wrong."""
     try:
         inputs = inputs_of(term, data)
         where = None if term.where is None else look_up(data, term.where)
         weights = None if term.sample_weights is None else look_up(data, term.sample_weights)
-        evaluate = _parts_by_example if term.reduction == "per_example" else _parts
+        evaluate = _by_example if term.reduction == "per_example" else _whole
         return evaluate(term, inputs, where, weights)
     except checks.AlignmentError as error:
         path = getattr(term, error.argument)
@@ -51,12 +58,12 @@ def spread(term: "Term", axis_name: Any) -> "Term":
     return dataclasses.replace(term, options={**term.options, "axis_name": axis_name})
 
 
-def across(term: "Term", parts: Parts, axis_name: Any) -> Parts:
-    """The parts of all devices. A penalty is whole on each, and so is what the loss itself has pooled over them."""
+def across(term: "Term", found: Found, axis_name: Any) -> Found:
+    """What all devices found. A penalty is whole on each, and so is what the loss itself has pooled over them."""
     if term.row.consumes == "tree":
-        return parts
+        return found
     collect = jax.lax.pmean if term.row.pools_batch and "axis_name" in term.options else jax.lax.psum
-    return jax.tree.map(lambda x: collect(x, axis_name), parts)
+    return jax.tree.map(lambda x: collect(x, axis_name), found)
 
 
 def inputs_of(term: "Term", data: Any) -> dict[str | int, Any]:
@@ -65,23 +72,33 @@ def inputs_of(term: "Term", data: Any) -> dict[str | int, Any]:
     return {key: look_up(data, path) for key, path in paths}
 
 
-def _parts(term: "Term", inputs: dict[str | int, Any], where: Any, weights: Any) -> Any:
+def _whole(term: "Term", inputs: dict[str | int, Any], where: Any, weights: Any) -> Found:
     if set(registry.CONTRACT) <= set(registry.keywords_of(term.row.function)):
-        return _call(term, inputs, where=where, sample_weights=weights, reduction="parts")
+        return Found(_call(term, inputs, where=where, sample_weights=weights, reduction="parts"), {})
     # Any function that returns values: mask what goes in and what comes out, so that NaN neither enters nor leaves.
     inputs = {key: _masked(place, x, where, weights) for place, (key, x) in enumerate(inputs.items())}
-    (values,) = checks.to_floats(term.row.name, values=_call(term, inputs))
-    return reduce(values, checks.keep(term.row.name, where, weights, values.shape, values), "parts")
+    result = _call(term, inputs)
+    values, metrics = result if term.row.has_aux else (result, {})
+
+    def parts(argument: str, x: Any) -> Any:
+        (x,) = checks.to_floats(term.row.name, **{argument: x})
+        return reduce(x, checks.keep(term.row.name, where, weights, x.shape, x), "parts")
+
+    return Found(parts("values", values), {key: parts(key, jax.lax.stop_gradient(x)) for key, x in metrics.items()})
 
 
-def _parts_by_example(term: "Term", inputs: dict[str | int, Any], where: Any, weights: Any) -> Parts:
+def _by_example(term: "Term", inputs: dict[str | int, Any], where: Any, weights: Any) -> Found:
     """The mean within each example, over the examples that have anything."""
 
     def one(inputs: Any, where: Any, weights: Any) -> Any:
-        return _parts(term, inputs, where, weights)
+        return _whole(term, inputs, where, weights)
 
     batches = jax.tree.map(lambda x: jnp.expand_dims(jnp.asarray(x), 1), (inputs, where, weights))
     each = jax.vmap(one)(*batches)
+    return jax.tree.map(_mean_over, each, is_leaf=lambda x: isinstance(x, Parts))
+
+
+def _mean_over(each: Parts) -> Parts:
     return Parts(jnp.sum(jax.vmap(Parts.mean)(each)), jnp.sum(each.count != 0, dtype=each.sum.dtype))
 
 

@@ -21,7 +21,7 @@ from jaxlosses._frozen import FrozenDict, frozen
 from jaxlosses._given import scalar, scalars, whole_counts
 from jaxlosses._meant import check_objective
 from jaxlosses._schedules import Ramp
-from jaxlosses._terms import across, alone, parts_of, spread
+from jaxlosses._terms import Found, across, alone, evaluated, spread
 from jaxlosses.term import Term
 from jaxlosses.types import Number, Parts
 
@@ -118,7 +118,8 @@ class Objective:
 
         Returns:
             The total, and `aux` with a scalar for every term: `aux["loss"]`, unweighted; `aux["weight"]`, the
-            derivative of the total by that loss; `aux["count"]`, what the mean is over; `aux["active"]`, 0 or 1.
+            derivative of the total by that loss; `aux["count"]`, what the mean is over; `aux["active"]`, 0 or 1. Losses
+            that report more (`has_aux` in `jaxlosses.register`) add `aux["metric"]`, by `"term/name"`.
 
         Raises:
             ValueError: if data, parameters or weights do not fit; the message names the term.
@@ -157,7 +158,7 @@ class Objective:
                 masks, weights and labels alone, as they mostly do: then no forward pass is made.
         """
         real = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype) if isinstance(x, jax.ShapeDtypeStruct) else x, data)
-        return {name: parts_of(name, alone(term), real).count for name, term in self.present_terms().items()}
+        return {name: evaluated(name, alone(term), real).parts.count for name, term in self.present_terms().items()}
 
     def at_stage(self, stage: int) -> "Objective":
         """The objective of one stage, whose program has nothing of the terms that are off in it.
@@ -269,12 +270,14 @@ class Objective:
         extra = scalars("weights", weights or {}, self.terms)
         of_batch = {} if counts is None else whole_counts(counts, terms, self.terms)
         active = {name: self._is_active(term, now) for name, term in terms.items()}
-        parts = {
-            name: _gated(active[name], lambda name=name, term=term: parts_of(name, spread(term, axis_name), data))
+        found = {
+            name: _gated(active[name], lambda name=name, term=term: evaluated(name, spread(term, axis_name), data))
             for name, term in terms.items()
         }
         if axis_name is not None:  # outside of every branch; one by one, which JAX 0.8 can differentiate
-            parts = {name: across(terms[name], part, axis_name) for name, part in parts.items()}
+            found = {name: across(terms[name], one, axis_name) for name, one in found.items()}
+        parts = {name: one.parts for name, one in found.items()}
+        metrics = {f"{name}/{key}": x.mean() for name, one in found.items() for key, x in one.metrics.items()}
         whole = {name: part.count for name, part in parts.items()} | of_batch
         loss, multiplier, share = {}, {}, {}
         for name, term in terms.items():
@@ -287,11 +290,12 @@ class Objective:
         varying = {name for name, term in terms.items() if callable(term.weight) or term.ramp} | set(extra)
         shown = {name: silenced(loss[name], multiplier[name]) if name in varying else loss[name] for name in loss}
         count = {name: part.count for name, part in parts.items()}
-        return _Evaluated(loss, shown, multiplier, share, count, active)
+        return _Evaluated(loss, shown, multiplier, share, count, active, metrics)
 
     def _aux(self, of: "_Evaluated", weight: Mapping[str, Any]) -> dict[str, dict[str, Array]]:
         shown = {"loss": of.loss, "weight": weight, "count": of.counted, "active": of.active}
-        return {key: {name: _scalar(by_name.get(name, 0)) for name in self.terms} for key, by_name in shown.items()}
+        aux = {key: {name: _scalar(by_name.get(name, 0)) for name in self.terms} for key, by_name in shown.items()}
+        return aux | ({"metric": {name: _scalar(x) for name, x in of.metrics.items()}} if of.metrics else {})
 
     def _known_params(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """Of the parameters those that belong to a term that is present; no other may be missing or strange."""
@@ -316,9 +320,10 @@ class _Evaluated(NamedTuple):
     share: dict[str, Any]
     counted: dict[str, Array]
     active: dict[str, Array | bool]
+    metrics: dict[str, Array]
 
 
-def _gated(active: Array | bool, evaluate: Callable[[], Parts]) -> Parts:
+def _gated(active: Array | bool, evaluate: Callable[[], Found]) -> Found:
     """Nothing of an inactive term runs: multiplying by 0 would let its NaN through."""
     if active is True:
         return evaluate()

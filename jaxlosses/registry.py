@@ -26,7 +26,7 @@ class Loss:
         function: the loss itself.
         aliases: further names that find it.
         family: the module it lives in, such as `"boxes"`.
-        consumes: what it takes as one thing: `"nothing"`, `"classes"`, `"box"`, `"pixels"`, `"features"`.
+        consumes: what it takes as one thing: `"nothing"`, `"classes"`, `"box"`, `"pixels"`, `"features"`, `"tree"`.
         mask_lacks: how many trailing axes of the first input a `where` has not.
         domain: where each input may lie, in the order of the inputs.
         minimum: the smallest value it can have; None if it is unbounded below.
@@ -34,6 +34,8 @@ class Loss:
         nll: (c, r) of `c e^-s L + r s`, the negative log-likelihood that uncertainty weighting reads it as.
         couples_batch: whether one example's value depends on the others.
         pools_batch: whether the whole batch may have one value, of shape (), by default or under an option.
+        has_aux: whether it returns `(values, {name: numbers})`, whose numbers, masked and weighed like the values, an
+            objective reports in `aux["metric"]`. Such a loss takes neither `where` nor `reduction` itself.
         example: makes inputs from a random key, shaped as the loss expects them; the laws are run on these.
         exact_gradient: options under which the gradient is the derivative of the value. They are empty unless the
             paper stops a gradient somewhere.
@@ -51,6 +53,7 @@ class Loss:
     nll: tuple[float, float] = (1.0, 0.5)
     couples_batch: bool = False
     pools_batch: bool = False
+    has_aux: bool = False
     example: Callable[[Array], tuple[Array, ...]] | None = None
     exact_gradient: tuple[tuple[str, Any], ...] = ()
 

@@ -5,6 +5,7 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import jaxlosses as jl
@@ -254,3 +255,37 @@ def test_half_precision_outputs_are_combined_in_float32():
         lambda seg: STAGED({"out": {**half, "seg": seg}, "batch": DATA["batch"]}, step=50, params=STAGED.init())[0]
     )
     assert gradient(half["seg"]).dtype == jnp.bfloat16
+
+
+def test_a_loss_that_reports_more():
+    @jl.register("with_hits", has_aux=True)
+    def with_hits(logits, labels):
+        hits = jnp.argmax(logits, -1) == labels
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels), {"accuracy": hits}
+
+    try:
+        fields = {"inputs": ("z", "y"), "where": "on", "sample_weights": "w"}
+        objective = jl.Objective(
+            {
+                "seg": jl.Term("with_hits", **fields),
+                "late": jl.Term("with_hits", **fields, start=1),
+                "each": jl.Term("with_hits", ("z", "y"), where="on", reduction="per_example"),
+            },
+            boundaries=[5],
+        )
+        data = {
+            "z": jnp.array([[2.0, 0.0], [0.0, 2.0], [jnp.nan, 0.0], [1.0, 0.0]]),
+            "y": jnp.array([0, 0, 0, 0]),
+            "on": jnp.array([True, True, False, True]),
+            "w": jnp.array([1.0, 2.0, 1.0, 3.0]),
+        }
+        total, aux = jax.jit(objective)(data, step=jnp.int32(0))
+        assert jnp.isfinite(total)
+        assert aux["metric"].keys() == {"seg/accuracy", "late/accuracy", "each/accuracy"}
+        np.testing.assert_allclose(aux["metric"]["seg/accuracy"], 4 / 6)  # 1 and 3 of the weights 1, 2, 3
+        np.testing.assert_allclose(aux["metric"]["each/accuracy"], 2 / 3)
+        assert aux["metric"]["late/accuracy"] == 0
+        assert "metric" not in jl.Objective({"a": jl.Term("squared_error", ("w", "w"))})(data)[1]
+        assert objective.counts(data)["seg"] == 6
+    finally:
+        jl.unregister("with_hits")

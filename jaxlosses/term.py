@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from jax.core import Tracer
+
 from jaxlosses import registry
 from jaxlosses._frozen import frozen
 from jaxlosses._paths import Path
@@ -59,6 +61,10 @@ class Term:
         row = self.loss if isinstance(self.loss, registry.Loss) else None
         if row or (callable(self.loss) and (row := registry.find(self.loss))):
             object.__setattr__(self, "loss", row.name)
+        if isinstance(self.weight, Tracer):
+            raise ValueError(
+                "weight is traced, and a term is part of the program; pass weights={name: ...} to the call"
+            )
         object.__setattr__(self, "options", frozen(self.options))
         for field in ("weight", "start", "stop", "ramp"):
             object.__setattr__(self, field, frozen(getattr(self, field)))

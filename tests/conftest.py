@@ -35,6 +35,6 @@ collect_ignore_glob = ["golden/[a-z]*.py"]  # scripts that call other libraries,
 
 
 def pytest_collection_finish():
-    """What is imported and collected stays; looking through it again and again for garbage takes a tenth of the time."""
+    """What is imported and collected stays; it need not be searched for garbage again and again."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

@@ -214,3 +214,11 @@ def test_a_module_that_is_not_there():
     config = {"terms": {"t": {"loss": "no_such_module:f", "inputs": ["a", "b"]}}}
     with pytest.raises(ValueError, match=r"^term 't': loss 'no_such_module:f' cannot be imported: No module"):
         jl.Objective.from_config(config, allow_import=True)
+
+
+def test_a_traced_weight_belongs_to_the_call():
+    def total(weight):
+        return jl.Objective({"a": dataclasses.replace(MSE, weight=weight)})(DATA)[0]
+
+    with pytest.raises(ValueError, match=r"^weight is traced, .* pass weights=\{name: \.\.\.\} to the call$"):
+        jax.jit(total)(2.0)

@@ -6,9 +6,9 @@ from pathlib import Path
 import jax
 from tabulate import tabulate
 
+from bench.comparison import Row
 from bench.machine import describe
 from bench.measure import Result, compare
-from bench.row import Row
 from bench.rows import rows
 
 RESULTS = Path(__file__).with_name("RESULTS.md")

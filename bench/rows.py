@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 import jaxlosses as jl
+from bench.comparison import Row
 from bench.families import (
     adversarial,
     boxes,
@@ -23,7 +24,6 @@ from bench.families import (
     segmentation,
     sequences,
 )
-from bench.row import Row
 
 
 def rows(scale: float) -> list[Row]:

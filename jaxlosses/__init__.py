@@ -66,18 +66,14 @@ from jaxlosses.losses.embeddings import (
     triplet_loss,
 )
 from jaxlosses.losses.sequences import ctc_collapse, ctc_greedy_decode, ctc_loss, perplexity, sequence_cross_entropy
-from jaxlosses.losses.images import content_loss, content_style_loss, perceptual_loss, style_loss
-from jaxlosses.losses.gram import gram_matrix
+from jaxlosses.losses.images import content_loss, content_style_loss, gram_matrix, perceptual_loss, style_loss
 from jaxlosses.losses.adversarial import cycle_consistency_loss, discriminator_loss, generator_loss, identity_loss
 from jaxlosses.losses.penalties import elastic_net_penalty, l1_penalty, l2_penalty, soft_threshold, structural_risk
-from jaxlosses.types import Parts
+from jaxlosses.core.types import Parts
 from jaxlosses.registry import get, names, register, unregister
 from jaxlosses import combine
-from jaxlosses._schedules import schedule
-from jaxlosses.term import Term
-from jaxlosses.objective import Objective
-from jaxlosses._value_only import value_only
-from jaxlosses.checks import checked
+from jaxlosses.objective import Objective, Term, schedule, value_only
+from jaxlosses.core.checks import checked
 
 __all__ = [
     "Objective",

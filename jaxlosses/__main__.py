@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxlosses import registry
-from jaxlosses._report import table
+from jaxlosses.core import signatures
 from jaxlosses.objective import Objective
+from jaxlosses.objective.report import table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,20 +50,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def as_list(family: str | None = None) -> str:
     """Names and sentences, family by family."""
     rows = [registry.get(name) for name in registry.names(family)]
-    width = max(len(row.name) for row in rows)
+    width = max(len(spec.name) for spec in rows)
     lines = []
-    for heading in dict.fromkeys(row.family for row in rows):
-        lines += [heading, *(f"  {row.name:{width}}  {sentence(row)}" for row in rows if row.family == heading), ""]
+    for heading in dict.fromkeys(spec.family for spec in rows):
+        lines += [heading, *(f"  {spec.name:{width}}  {sentence(spec)}" for spec in rows if spec.family == heading), ""]
     return "\n".join(lines[:-1])
 
 
-def as_page(row: registry.Loss) -> str:
+def as_page(spec: registry.LossSpec) -> str:
     """The facts, and below them the docstring."""
-    bare = [p.replace(annotation=p.empty) for p in registry.parameters_of(row.function).values()]
-    facts = facts_of(row)
+    bare = [p.replace(annotation=p.empty) for p in signatures.parameters_of(spec.function).values()]
+    facts = format_facts(spec)
     width = max(map(len, facts))
     table = "\n".join(f"{fact:{width}}  {value}" for fact, value in facts.items())
-    return f"{row.name}{inspect.Signature(bare)}\n\n{table}\n\n{inspect.getdoc(row.function)}"
+    return f"{spec.name}{inspect.Signature(bare)}\n\n{table}\n\n{inspect.getdoc(spec.function)}"
 
 
 def as_reference() -> str:
@@ -74,34 +75,36 @@ def as_reference() -> str:
     return "\n\n".join(parts)
 
 
-def _reference_row(row: registry.Loss) -> str:
-    inputs = ", ".join(f"{name}: {domain}" for name, domain in zip(row.inputs, row.domain, strict=True))
-    names = " ".join(f"`{name}`" for name in (row.name, *row.aliases))
-    minimum = "" if row.minimum is None else f"{row.minimum:g}"
-    return f"| {' | '.join((names, sentence(row), inputs, row.consumes, minimum, row.citation))} |"
+def _reference_row(spec: registry.LossSpec) -> str:
+    inputs = ", ".join(f"{name}: {domain}" for name, domain in zip(spec.inputs, spec.domain, strict=True))
+    names = " ".join(f"`{name}`" for name in (spec.name, *spec.aliases))
+    minimum = "" if spec.minimum is None else f"{spec.minimum:g}"
+    return f"| {' | '.join((names, sentence(spec), inputs, spec.input_kind, minimum, spec.citation))} |"
 
 
-def facts_of(row: registry.Loss) -> dict[str, str]:
-    """The row in words."""
-    first = row.inputs[0]
-    axes = {0: "", 1: " without its last axis"}.get(row.mask_lacks, f" without its last {row.mask_lacks} axes")
+def format_facts(spec: registry.LossSpec) -> dict[str, str]:
+    """The spec in words."""
+    first = spec.inputs[0]
+    axes = {0: "", 1: " without its last axis"}.get(
+        spec.num_event_axes, f" without its last {spec.num_event_axes} axes"
+    )
     return {
-        "family": row.family,
-        "aliases": ", ".join(row.aliases) or "none",
-        **dict(zip(row.inputs, row.domain, strict=True)),
-        "options": ", ".join(row.options) or "none",
-        "consumes": row.consumes,
-        "where": "none" if row.consumes == "tree" else f"a start of {first}'s shape{axes}",
-        "minimum": "unbounded" if row.minimum is None else f"{row.minimum:g}",
-        "couples batch": "yes" if row.couples_batch else "no",
-        "uncertainty": f"c = {row.nll[0]:g}, r = {row.nll[1]:g} in c e^-s L + r s",
-        "reference": row.citation,
+        "family": spec.family,
+        "aliases": ", ".join(spec.aliases) or "none",
+        **dict(zip(spec.inputs, spec.domain, strict=True)),
+        "options": ", ".join(spec.options) or "none",
+        "consumes": spec.input_kind,
+        "where": "none" if spec.input_kind == "tree" else f"a start of {first}'s shape{axes}",
+        "minimum": "unbounded" if spec.minimum is None else f"{spec.minimum:g}",
+        "couples batch": "yes" if spec.depends_on_batch else "no",
+        "uncertainty": f"c = {spec.likelihood[0]:g}, r = {spec.likelihood[1]:g} in c e^-s L + r s",
+        "reference": spec.citation,
     }
 
 
-def sentence(row: registry.Loss) -> str:
+def sentence(spec: registry.LossSpec) -> str:
     """The first line of its docstring."""
-    return (inspect.getdoc(row.function) or "").split("\n")[0]
+    return (inspect.getdoc(spec.function) or "").split("\n")[0]
 
 
 _HEAD = """# Reference

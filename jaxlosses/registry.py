@@ -1,61 +1,65 @@
 """A flat mapping from names to losses and the facts about them.
 
-Documentation, conformance tests and the errors of objectives are driven by these rows. A row holds facts, never
+Documentation, conformance tests and the errors of objectives are driven by these rows. A spec holds facts, never
 defaults that could differ from a signature.
 """
 
 import dataclasses
-import difflib
 import functools
 import importlib.metadata
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from jax import Array
+
+from jaxlosses.core.errors import did_you_mean
+from jaxlosses.core.signatures import inputs_of, options_of
+from jaxlosses.core.types import Likelihood
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Loss:
-    """One registered loss: the function and its facts. Calling the row calls the function.
+class LossSpec:
+    """One registered loss: the function and its facts. Calling the spec calls the function.
 
     Attributes:
         name: the name it is registered under, which its error messages start with.
         function: the loss itself.
         aliases: further names that find it.
         family: the module it lives in, such as `"boxes"`.
-        consumes: what it takes as one thing: `"nothing"`, `"classes"`, `"box"`, `"pixels"`, `"features"`, `"tree"`.
-        mask_lacks: how many trailing axes of the first input a `where` has not.
+        input_kind: what it takes as one thing: `"nothing"` (each element has a value), `"classes"`, `"box"`,
+            `"pixels"`, `"features"`, `"time"`, `"tree"`.
+        num_event_axes: how many trailing axes of the first input belong to that thing; a `where` lacks them.
         domain: where each input may lie, in the order of the inputs.
-        minimum: the smallest value it can have; None if it is unbounded below.
+        minimum: the smallest value it can have; None if it is unbounded below, or not known.
         citation: where it comes from.
-        nll: (c, r) of `c e^-s L + r s`, the negative log-likelihood that uncertainty weighting reads it as.
-        couples_batch: whether one example's value depends on the others.
-        pools_batch: whether the whole batch may have one value, of shape (), by default or under an option.
-        has_aux: whether it returns `(values, {name: numbers})`, whose numbers, masked and weighed like the values, an
+        likelihood: the (c, r) of `c e^-s L + r s`, the negative log-likelihood that uncertainty weighting reads it as.
+        depends_on_batch: whether one example's value depends on the others.
+        may_reduce_batch: whether the whole batch may have one value, of shape (), by default or under an option.
+        has_aux: whether it returns `(values, {name: numbers})`, whose numbers, masked and weighted like the values, an
             objective reports in `aux["metric"]`. Such a loss takes neither `where` nor `reduction` itself.
-        example: makes inputs from a random key, shaped as the loss expects them; the laws are run on these.
-        exact_gradient: options under which the gradient is the derivative of the value. They are empty unless the
-            paper stops a gradient somewhere.
+        example_inputs: makes inputs from a random key, shaped as the loss expects them; the laws are run on these.
+        options_without_stop_gradient: options under which the gradient is the derivative of the value. They are empty
+            unless the paper stops a gradient somewhere.
     """
 
     name: str
     function: Callable[..., Any]
     aliases: tuple[str, ...] = ()
     family: str = ""
-    consumes: str = "nothing"
-    mask_lacks: int = 0
+    input_kind: str = "nothing"
+    num_event_axes: int = 0
     domain: tuple[str, ...] = ()
     minimum: float | None = None
     citation: str = ""
-    nll: tuple[float, float] = (1.0, 0.5)
-    couples_batch: bool = False
-    pools_batch: bool = False
+    likelihood: Likelihood = Likelihood()
+    depends_on_batch: bool = False
+    may_reduce_batch: bool = False
     has_aux: bool = False
-    example: Callable[[Array], tuple[Array, ...]] | None = None
-    exact_gradient: tuple[tuple[str, Any], ...] = ()
+    example_inputs: Callable[[Array], tuple[Array, ...]] | None = None
+    options_without_stop_gradient: tuple[tuple[str, Any], ...] = ()
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Call the loss."""
@@ -69,15 +73,11 @@ class Loss:
     @property
     def options(self) -> tuple[str, ...]:
         """The names of its own keywords, without `where`, `sample_weights` and `reduction`."""
-        return tuple(name for name in keywords_of(self.function) if name not in CONTRACT)
+        return options_of(self.function)
 
 
-_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-
-CONTRACT = ("where", "sample_weights", "reduction")
-
-_rows: dict[str, Loss] = {}
-_found_by: dict[str, Loss] = {}
+_specs: dict[str, LossSpec] = {}
+_by_alias: dict[str, LossSpec] = {}
 
 
 def register(name: str, **facts: Any) -> Callable[[_F], _F]:
@@ -85,8 +85,8 @@ def register(name: str, **facts: Any) -> Callable[[_F], _F]:
 
     Args:
         name: the name; for a loss of your own, one that no other loss has.
-        **facts: the attributes of `Loss` that are known. For uncertainty weighting give `nll`; to run
-            `jaxlosses.testing.check` on the loss give `example`.
+        **facts: the attributes of `LossSpec` that are known. For uncertainty weighting give `likelihood`; to run
+            `jaxlosses.testing.check` on the loss give `example_inputs`.
 
     Returns:
         A decorator that registers the function and returns it unchanged.
@@ -96,27 +96,29 @@ def register(name: str, **facts: Any) -> Callable[[_F], _F]:
 
     Example:
         >>> import jaxlosses as jl
-        >>> @jl.register("quartic_error", nll=(0.5, 0.5))
+        >>> @jl.register("quartic_error", likelihood=(0.5, 0.5))
         ... def quartic_error(predictions, targets):
         ...     return (predictions - targets) ** 4
         >>> jl.get("quartic_error").inputs
         ('predictions', 'targets')
         >>> jl.unregister("quartic_error")
     """
+    if "likelihood" in facts:
+        facts["likelihood"] = Likelihood(*facts["likelihood"])
 
     def add(function: _F) -> _F:
-        row = Loss(name, function, **facts)
-        words = (name, *row.aliases)
+        spec = LossSpec(name, function, **facts)
+        words = (name, *spec.aliases)
         if len(set(words)) < len(words):
             raise ValueError(f"register: {words} repeats a name")
         for word in words:
-            if word in _found_by:
+            if word in _by_alias:
                 raise ValueError(
                     f"register: {word!r} of {function.__module__} is already the name of a loss "
-                    f"in {_found_by[word].function.__module__}; choose another, or unregister({word!r}) first"
+                    f"in {_by_alias[word].function.__module__}; choose another, or unregister({word!r}) first"
                 )
-        _rows[name] = row
-        _found_by.update(dict.fromkeys(words, row))
+        _specs[name] = spec
+        _by_alias.update(dict.fromkeys(words, spec))
         return function
 
     return add
@@ -124,13 +126,13 @@ def register(name: str, **facts: Any) -> Callable[[_F], _F]:
 
 def unregister(name: str) -> None:
     """Take a loss out of the registry, with its aliases."""
-    row = get(name)
-    del _rows[row.name]
-    for word in (row.name, *row.aliases):
-        del _found_by[word]
+    spec = get(name)
+    del _specs[spec.name]
+    for word in (spec.name, *spec.aliases):
+        del _by_alias[word]
 
 
-def get(name: str) -> Loss:
+def get(name: str) -> LossSpec:
     """Find a loss by its name or by an alias.
 
     Other packages can bring losses, as entry points of the group `jaxlosses.losses`: a function, found as
@@ -148,13 +150,13 @@ def get(name: str) -> Loss:
             ...
         ValueError: no loss named 'softmax_focl_loss'; did you mean 'softmax_focal_loss'?
     """
-    if name in _found_by:
-        return _found_by[name]
+    if name in _by_alias:
+        return _by_alias[name]
     failed = _load_plugins()
-    if name in _found_by:
-        return _found_by[name]
+    if name in _by_alias:
+        return _by_alias[name]
     broken = "".join(f" (the plug-in {plugin} failed: {error})" for plugin, error in failed.items())
-    raise ValueError(f"no loss named {name!r}{did_you_mean(name, _found_by, 'jaxlosses.names() lists all')}{broken}")
+    raise ValueError(f"no loss named {name!r}{did_you_mean(name, _by_alias, 'jaxlosses.names() lists all')}{broken}")
 
 
 @functools.cache
@@ -170,21 +172,21 @@ def _load_plugins() -> dict[str, str]:
     return failed
 
 
-def find(function: Callable[..., Any]) -> Loss | None:
-    """The row of a function, if it has one."""
-    return next((row for row in _rows.values() if row.function is function), None)
+def find_by_function(function: Callable[..., Any]) -> LossSpec | None:
+    """The spec of a function, if it has one."""
+    return next((spec for spec in _specs.values() if spec.function is function), None)
 
 
-def facts_of(function: Callable[..., Any]) -> Loss:
-    """The row of a function; for a partial or a compiled registered loss, that loss's facts; else the defaults."""
-    if row := find(function):
-        return row
+def spec_for(function: Callable[..., Any]) -> LossSpec:
+    """The spec of a function; for a partial or a compiled registered loss, that loss's facts; else the defaults."""
+    if spec := find_by_function(function):
+        return spec
     if isinstance(function, functools.partial):
-        row = facts_of(function.func)
-        return dataclasses.replace(row, function=functools.partial(row.function, *function.args, **function.keywords))
-    if row := find(inspect.unwrap(function, stop=lambda inner: find(inner) is not None)):
-        return row  # uncompiled, for jit does not take reduction="parts"; it is pure, so nothing is lost
-    return Loss(getattr(function, "__name__", repr(function)), function)
+        spec = spec_for(function.func)
+        return dataclasses.replace(spec, function=functools.partial(spec.function, *function.args, **function.keywords))
+    if spec := find_by_function(inspect.unwrap(function, stop=lambda inner: find_by_function(inner) is not None)):
+        return spec  # uncompiled, for jit does not take reduction="parts"; it is pure, so nothing is lost
+    return LossSpec(getattr(function, "__name__", repr(function)), function)
 
 
 def names(family: str | None = None) -> tuple[str, ...]:
@@ -195,41 +197,7 @@ def names(family: str | None = None) -> tuple[str, ...]:
         >>> jl.names("regression")
         ('absolute_error', 'squared_error', 'smooth_l1_loss', 'huber_loss')
     """
-    families = dict.fromkeys(row.family for row in _rows.values())
+    families = dict.fromkeys(spec.family for spec in _specs.values())
     if family is not None and family not in families:
         raise ValueError(f"no family named {family!r}{did_you_mean(family, families, f'there are {list(families)}')}")
-    return tuple(name for name, row in _rows.items() if family in (None, row.family))
-
-
-def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    """The parameters in a loss's signature."""
-    return inspect.signature(function).parameters
-
-
-def inputs_of(function: Callable[..., Any]) -> tuple[str, ...]:
-    """The parameters of a loss that are arrays: positional, and without a default."""
-    return tuple(p.name for p in parameters_of(function).values() if p.kind in _POSITIONAL and p.default is p.empty)
-
-
-def most_inputs(function: Callable[..., Any]) -> float:
-    """How many arrays a loss can take; optax gives some of them a default."""
-    kinds = [p.kind for p in parameters_of(function).values()]
-    positional = sum(kind in _POSITIONAL for kind in kinds)
-    return float("inf") if inspect.Parameter.VAR_POSITIONAL in kinds else positional
-
-
-def keywords_of(function: Callable[..., Any]) -> tuple[str, ...]:
-    """The parameters of a loss that are options: those with a default, and the keyword-only ones."""
-    named = (p for p in parameters_of(function).values() if p.kind is not p.VAR_KEYWORD)
-    return tuple(p.name for p in named if p.name not in inputs_of(function))
-
-
-def takes_any_keyword(function: Callable[..., Any]) -> bool:
-    """Whether a function has `**kwargs`."""
-    return any(p.kind is p.VAR_KEYWORD for p in parameters_of(function).values())
-
-
-def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
-    """The end of an error message about an unknown word."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; {otherwise}" if otherwise else ""
+    return tuple(name for name, spec in _specs.items() if family in (None, spec.family))

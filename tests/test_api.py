@@ -27,7 +27,7 @@ LOSSES = {name: function for name, function in PUBLIC.items() if "reduction" in 
 
 
 def test_every_public_loss_has_a_row_and_a_case():
-    assert {name for name in jl.names() if jl.get(name).consumes != "tree"} == set(LOSSES) == set(OPTIONS)
+    assert {name for name in jl.names() if jl.get(name).input_kind != "tree"} == set(LOSSES) == set(OPTIONS)
     assert {name for name in PUBLIC if name.endswith("_penalty")} == set(jl.names("penalties"))
 
 
@@ -42,11 +42,11 @@ def test_a_row_states_its_facts(name):
     assert row.function is PUBLIC[name]
     assert row.family in row.function.__module__
     assert row.citation
-    assert row.example is not None
+    assert row.example_inputs is not None
     assert row.minimum is not None or row.family == "adversarial"
     assert len(row.domain) == len(row.inputs)
-    assert row.nll[0] > 0
-    assert row.nll[1] > 0
+    assert row.likelihood[0] > 0
+    assert row.likelihood[1] > 0
     assert all(jl.get(alias) is row for alias in row.aliases)
 
 
@@ -103,8 +103,8 @@ def test_a_row_is_callable_and_lists_its_parameters():
     assert jl.get("huber")([3.0], [0.0], delta=1.0) == 2.5
     assert jl.get("huber").inputs == ("predictions", "targets")
     assert jl.get("huber").options == ("delta",)
-    assert registry.find(jl.huber_loss) is jl.get("huber_loss")
-    assert registry.find(len) is None
+    assert registry.find_by_function(jl.huber_loss) is jl.get("huber_loss")
+    assert registry.find_by_function(len) is None
 
 
 def test_importing_changes_no_configuration_and_loads_no_extra():

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 import jaxlosses as jl
-from jaxlosses import checks, testing
-from jaxlosses.reduction import reduce
+from jaxlosses import testing
+from jaxlosses.core import checks
+from jaxlosses.core.masks import LossMask
+from jaxlosses.core.reduction import reduce
 
 X = jnp.zeros((4, 3))
 
@@ -167,16 +169,20 @@ def test_counting_does_not_stop_at_two_to_the_24():
         lambda x: jl.squared_error(x, x, reduction="parts"), jax.ShapeDtypeStruct((size,), jnp.float32)
     )
     assert parts.count.shape == ()
-    kept = checks.Kept("loss", jnp.ones(size, bool), None)
+    mask = LossMask("loss", jnp.ones(size, bool), None)
     values = jnp.zeros(size)
-    assert reduce(values, kept, "parts").count == size
+    assert reduce(values, mask, "parts").count == size
 
 
 def test_a_loss_of_ones_own_needs_only_its_formula_and_a_row():
-    @jl.register("test_log_cosh", nll=(1.0, 0.5), example=jl.get("squared_error").example, minimum=0.0)
+    @jl.register(
+        "test_log_cosh", likelihood=(1.0, 0.5), example_inputs=jl.get("squared_error").example_inputs, minimum=0.0
+    )
     def test_log_cosh(predictions, targets, *, where=None, sample_weights=None, reduction="none"):
-        x, y, kept = checks.same_shape("test_log_cosh", where, sample_weights, predictions=predictions, targets=targets)
-        return reduce(jnp.logaddexp(x - y, y - x) - np.log(2).astype(x.dtype), kept, reduction)
+        x, y, mask = checks.prepare_same_shape(
+            "test_log_cosh", where, sample_weights, predictions=predictions, targets=targets
+        )
+        return reduce(jnp.logaddexp(x - y, y - x) - np.log(2).astype(x.dtype), mask, reduction)
 
     try:
         testing.check("test_log_cosh")

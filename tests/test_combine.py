@@ -14,7 +14,7 @@ LOSSES, S = {"a": 2.0, "b": 3.0}, {"a": 0.0, "b": float(np.log(2))}
 
 
 def test_kendalls_two_regressions_and_two_classifications():
-    np.testing.assert_allclose(uncertainty(LOSSES, S, nll=HALVES)[0], 2.0965735903, rtol=1e-6)
+    np.testing.assert_allclose(uncertainty(LOSSES, S, likelihoods=HALVES)[0], 2.0965735903, rtol=1e-6)
     np.testing.assert_allclose(uncertainty(LOSSES, S)[0], 3.8465735903, rtol=1e-6)
 
 
@@ -74,8 +74,8 @@ def test_unknown_names():
         jl.combine.sum(LOSSES, {"c": 1.0})
     with pytest.raises(ValueError, match=r"^uncertainty: log_variances must be \['a', 'b'\], got \['a'\]$"):
         uncertainty(LOSSES, {"a": 0.0})
-    with pytest.raises(ValueError, match="nll: no term 'depht'; did you mean 'depth'"):
-        uncertainty({"depth": 1.0}, {"depth": 0.0}, nll={"depht": (1.0, 1.0)})
+    with pytest.raises(ValueError, match="likelihoods: no term 'depht'; did you mean 'depth'"):
+        uncertainty({"depth": 1.0}, {"depth": 0.0}, likelihoods={"depht": (1.0, 1.0)})
 
 
 # The other combiners
@@ -90,7 +90,9 @@ BY_NAME = {
 
 
 def test_liebel_and_koerner():
-    np.testing.assert_allclose(jl.combine.revised_uncertainty(LOSSES, S, nll=HALVES)[0], 3.5417594692, rtol=1e-6)
+    np.testing.assert_allclose(
+        jl.combine.revised_uncertainty(LOSSES, S, likelihoods=HALVES)[0], 3.5417594692, rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("name", BY_NAME)
@@ -106,7 +108,7 @@ def test_every_combiner_reports_the_derivatives_of_its_total(name):
 def test_log_is_uncertainty_at_its_optimum():
     """With s solved for, c e^-s L + r s has the weight r/L: twice the direction of log, at r = 1/2."""
     best = {name: float(np.log(2 * 0.5 * loss)) for name, loss in LOSSES.items()}
-    solved_for = uncertainty(LOSSES, best, nll=HALVES)[1]
+    solved_for = uncertainty(LOSSES, best, likelihoods=HALVES)[1]
     directly = jl.combine.log(LOSSES)[1]
     np.testing.assert_allclose([2 * solved_for[k] for k in "ab"], [directly[k] for k in "ab"], rtol=1e-6)
     np.testing.assert_allclose(jl.combine.log(LOSSES)[0], np.log(6.0), rtol=1e-6)
@@ -156,7 +158,7 @@ def test_w6_a_limit_keeps_the_variance_within_bounds():
 @pytest.mark.parametrize("combine", ["uncertainty", "revised_uncertainty"])
 @pytest.mark.parametrize("limit", [None, 8.0])
 def test_both_start_at_rest_for_given_losses(combine, limit):
-    combiner = jl.combine.named({"name": combine, "limit": limit})
+    combiner = jl.combine.get_combiner({"name": combine, "limit": limit})
     nll = {"a": (0.5, 0.5), "b": (1.0, 1.0)}
     start = combiner.init(nll, LOSSES)
     ones = {name: jnp.ones(()) for name in LOSSES}
@@ -165,18 +167,20 @@ def test_both_start_at_rest_for_given_losses(combine, limit):
 
 
 def test_a_combiner_of_your_own_and_words_that_are_none():
-    with pytest.raises(ValueError, match=r"combine.register: 'log' is already a combiner, of jaxlosses._combiners"):
-        jl.combine.register("log")(lambda: jl.combine.named("sum"))
+    with pytest.raises(
+        ValueError, match=r"combine.register: 'log' is already a combiner, of jaxlosses.combine.logarithm"
+    ):
+        jl.combine.register("log")(lambda: jl.combine.get_combiner("sum"))
     with pytest.raises(ValueError, match=r"no combiner named 'uncertanty'; did you mean 'uncertainty'\?"):
-        jl.combine.named("uncertanty")
+        jl.combine.get_combiner("uncertanty")
     with pytest.raises(
         ValueError, match=r"combiner 'soft_optimal' has no option 'temprature'; did you mean 'temperature'\?"
     ):
-        jl.combine.named({"name": "soft_optimal", "temprature": 2.0})
+        jl.combine.get_combiner({"name": "soft_optimal", "temprature": 2.0})
     with pytest.raises(
         ValueError, match=r"combine must be the name of a combiner, or \{'name': name, \*\*options\}, got \{'T': 1\}"
     ):
-        jl.combine.named({"T": 1})
+        jl.combine.get_combiner({"T": 1})
 
 
 @pytest.mark.parametrize("s", [-30.0, -1.0, 0.0, 30.0])

@@ -50,8 +50,8 @@ def test_an_impossible_item_leaves_the_others_alone():
     expected, slope = value_and_grad(logits[1], labels[1])
     np.testing.assert_allclose(value, expected / 2, rtol=1e-6)
     np.testing.assert_allclose(gradient, jnp.stack([0 * slope, slope / 2]), rtol=1e-6)
-    kept = jax.jit(lambda z, where: jl.ctc_loss(z, labels, where=where, reduction="mean"))
-    np.testing.assert_allclose(kept(logits, np.array([False, True])), expected, rtol=1e-6)
+    mask = jax.jit(lambda z, where: jl.ctc_loss(z, labels, where=where, reduction="mean"))
+    np.testing.assert_allclose(mask(logits, np.array([False, True])), expected, rtol=1e-6)
 
 
 def test_c4_no_labels():

@@ -122,9 +122,7 @@ def test_x18_class_weights_and_smoothing_as_documented():
 
 
 def test_x20_class_ids_are_never_floats():
-    with pytest.raises(
-        TypeError, match=r"class ids must be integers, got labels float16; labels.astype\(jnp.int32\)\?"
-    ):
+    with pytest.raises(TypeError, match=r"labels must be integers, got float16; labels.astype\(jnp.int32\)\?"):
         jl.softmax_cross_entropy(jnp.zeros((2, 3)), jnp.zeros(2, jnp.float16))
     many = jnp.zeros((1, 300)).at[0, 250].set(9.0)
     assert jl.softmax_cross_entropy(many, jnp.array([250], jnp.uint8)) < 0.1

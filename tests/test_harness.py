@@ -7,18 +7,20 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxlosses import checks, registry, testing
-from jaxlosses._numerics import absolute
-from jaxlosses.reduction import reduce
-from jaxlosses.types import Parts
+from jaxlosses import registry, testing
+from jaxlosses.core import checks
+from jaxlosses.core.masks import LossMask
+from jaxlosses.core.numerics import abs_zero_grad
+from jaxlosses.core.reduction import reduce
+from jaxlosses.core.types import Parts
 
 
-def loss_of(values, reduce=reduce, door=checks.same_shape):
+def loss_of(values, reduce=reduce, door=checks.prepare_same_shape):
     """A squared error with one thing broken: its formula, its funnel or its door."""
 
     def broken(predictions, targets, *, where=None, sample_weights=None, reduction="none", scale=1.0):
-        p, t, kept = door("broken", where, sample_weights, predictions=predictions, targets=targets)
-        return reduce(scale * values(p, t), kept, reduction)
+        p, t, mask = door("broken", where, sample_weights, predictions=predictions, targets=targets)
+        return reduce(scale * values(p, t), mask, reduction)
 
     return broken
 
@@ -72,38 +74,38 @@ def _slope_without_a_slope(primals, tangents):
     return primals[0] ** 2, 2 * jax.lax.stop_gradient(primals[0]) * tangents[0]
 
 
-def mean_over_all(values, kept, reduction):
+def mean_over_all(values, mask, reduction):
     return (
-        reduce(values, kept._replace(weights=None), "sum") / values.size
+        reduce(values, mask._replace(weights=None), "sum") / values.size
         if reduction == "mean"
-        else reduce(values, kept, reduction)
+        else reduce(values, mask, reduction)
     )
 
 
 def mask_after(loss, where, sample_weights, **arrays):
-    *_, kept = checks.same_shape(loss, where, sample_weights, **arrays)
-    return *checks.to_floats(loss, **arrays), kept
+    *_, mask = checks.prepare_same_shape(loss, where, sample_weights, **arrays)
+    return *checks.to_floats(loss, **arrays), mask
 
 
-def unguarded_mean(values, kept, reduction):
-    parts = reduce(values, kept, "parts")
-    return parts.sum / parts.count if reduction == "mean" else reduce(values, kept, reduction)
+def unguarded_mean(values, mask, reduction):
+    parts = reduce(values, mask, "parts")
+    return parts.sum / parts.count if reduction == "mean" else reduce(values, mask, reduction)
 
 
-def weights_do_not_count(values, kept, reduction):
+def weights_do_not_count(values, mask, reduction):
     if reduction not in ("mean", "parts"):
-        return reduce(values, kept, reduction)
-    parts = Parts(reduce(values, kept, "sum"), reduce(values, kept._replace(weights=None), "parts").count)
+        return reduce(values, mask, reduction)
+    parts = Parts(reduce(values, mask, "sum"), reduce(values, mask._replace(weights=None), "parts").count)
     return parts.mean() if reduction == "mean" else parts
 
 
-def none_is_unmasked(values, kept, reduction):
-    return values if reduction == "none" else reduce(values, kept, reduction)
+def none_is_unmasked(values, mask, reduction):
+    return values if reduction == "none" else reduce(values, mask, reduction)
 
 
 def keeps_half_precision(loss, where, sample_weights, **arrays):
-    *rest, kept = checks.same_shape(loss, where, sample_weights, **arrays)
-    return *(x.astype(jnp.asarray(a).dtype) for x, a in zip(rest, arrays.values(), strict=True)), kept
+    *rest, mask = checks.prepare_same_shape(loss, where, sample_weights, **arrays)
+    return *(x.astype(jnp.asarray(a).dtype) for x, a in zip(rest, arrays.values(), strict=True)), mask
 
 
 def positions_matter(p, t):
@@ -116,7 +118,7 @@ def broadcasts(loss, where, sample_weights, **arrays):
         others = [
             jnp.broadcast_to(jnp.sum(other), first.shape) if other.shape != first.shape else other for other in others
         ]
-    return checks.same_shape(loss, where, sample_weights, predictions=first, targets=others[0])
+    return checks.prepare_same_shape(loss, where, sample_weights, predictions=first, targets=others[0])
 
 
 def below_zero(p, t):
@@ -128,8 +130,8 @@ def branches_on_a_number(p, t, scale):
 
 
 def branching(predictions, targets, *, where=None, sample_weights=None, reduction="none", scale=1.0):
-    p, t, kept = checks.same_shape("broken", where, sample_weights, predictions=predictions, targets=targets)
-    return reduce(branches_on_a_number(p, t, scale), kept, reduction)
+    p, t, mask = checks.prepare_same_shape("broken", where, sample_weights, predictions=predictions, targets=targets)
+    return reduce(branches_on_a_number(p, t, scale), mask, reduction)
 
 
 BROKEN = {
@@ -152,25 +154,25 @@ BROKEN = {
 
 
 def case_of(function):
-    example = registry.get("squared_error").example
-    return testing.Case(registry.Loss("broken", function, minimum=0.0, example=example))
+    example = registry.get("squared_error").example_inputs
+    return testing.Case(registry.LossSpec("broken", function, minimum=0.0, example_inputs=example))
 
 
 @pytest.mark.parametrize("law", testing.LAWS)
 def test_a_broken_loss_is_caught(law):
     with pytest.raises(AssertionError, match=f"broken breaks the law '{law}'"):
-        testing.check(case_of(BROKEN[law]).row, laws=[law])
+        testing.check(case_of(BROKEN[law]).spec, laws=[law])
 
 
 @pytest.mark.parametrize("law", testing.LAWS)
 def test_the_same_loss_unbroken_passes(law):
-    testing.check(case_of(loss_of(squares)).row, laws=[law])
+    testing.check(case_of(loss_of(squares)).spec, laws=[law])
 
 
 def test_a_kink_passes_but_its_wrong_subgradient_does_not():
     example = lambda key: (jnp.zeros((3, 1, 1)), jnp.zeros((3, 1, 1)))  # noqa: E731
-    right = registry.Loss("broken", loss_of(lambda p, t: absolute(p - t)), example=example)
-    wrong = registry.Loss("broken", loss_of(lambda p, t: jnp.abs(p - t)), example=example)
+    right = registry.LossSpec("broken", loss_of(lambda p, t: abs_zero_grad(p - t)), example_inputs=example)
+    wrong = registry.LossSpec("broken", loss_of(lambda p, t: jnp.abs(p - t)), example_inputs=example)
     testing.check(right, laws=["gradients equal central differences"])
     with pytest.raises(AssertionError, match="central differences"):
         testing.check(wrong, laws=["gradients equal central differences"])
@@ -180,17 +182,17 @@ def test_retracing_is_caught():
     """A loss that makes its numbers part of the program compiles for each of them."""
     static = functools.partial(jax.jit, static_argnames="scale")(loss_of(squares))
     with pytest.raises(AssertionError, match="one trace"):
-        testing.check(case_of(static).row, laws=["one trace serves all values"])
+        testing.check(case_of(static).spec, laws=["one trace serves all values"])
 
 
 def test_impurity_is_caught():
     with pytest.raises(AssertionError, match="jit equals eager"):
-        testing.check(case_of(loss_of(impure)).row, laws=["jit equals eager"])
+        testing.check(case_of(loss_of(impure)).spec, laws=["jit equals eager"])
 
 
 def test_a_loss_without_an_example_is_no_case():
     with pytest.raises(AssertionError, match="no example"):
-        testing.check(registry.Loss("bare", loss_of(squares)), laws=["jit equals eager"])
+        testing.check(registry.LossSpec("bare", loss_of(squares)), laws=["jit equals eager"])
 
 
 _funnel = reduce
@@ -200,16 +202,18 @@ def pooled_loss(values, reduce=reduce):
     """One value for the whole batch: the mean of the elements, which counts 1."""
 
     def broken(predictions, targets, *, where=None, sample_weights=None, reduction="none", scale=1.0):
-        p, t, kept = checks.same_shape("broken", where, sample_weights, predictions=predictions, targets=targets)
-        found = None if kept.mask is None else jnp.any(kept.mask)
-        return _funnel(reduce(scale * values(p, t), kept, "mean"), checks.Kept("broken", found, None), reduction)
+        p, t, mask = checks.prepare_same_shape(
+            "broken", where, sample_weights, predictions=predictions, targets=targets
+        )
+        found = None if mask.where is None else jnp.any(mask.where)
+        return _funnel(reduce(scale * values(p, t), mask, "mean"), LossMask("broken", found, None), reduction)
 
     return broken
 
 
-def pooled_row(function, pools_batch=True):
-    example = registry.get("squared_error").example
-    return registry.Loss("broken", function, minimum=0.0, example=example, pools_batch=pools_batch)
+def pooled_row(function, may_reduce_batch=True):
+    example = registry.get("squared_error").example_inputs
+    return registry.LossSpec("broken", function, minimum=0.0, example_inputs=example, may_reduce_batch=may_reduce_batch)
 
 
 @pytest.mark.parametrize("law", testing.LAWS)
@@ -220,7 +224,7 @@ def test_a_loss_with_one_value_for_the_batch_passes(law):
 def test_one_value_for_the_batch_must_be_meant_and_right():
     permutation = ["permuting the batch permutes the result"]
     with pytest.raises(AssertionError, match="permuting"):
-        testing.check(pooled_row(pooled_loss(squares), pools_batch=False), laws=permutation)
+        testing.check(pooled_row(pooled_loss(squares), may_reduce_batch=False), laws=permutation)
     with pytest.raises(AssertionError, match="permuting"):
         testing.check(pooled_row(pooled_loss(positions_matter)), laws=permutation)
     with pytest.raises(AssertionError, match="a weight repeats"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxlosses as jl
-from jaxlosses._numerics import at_least, safe_log, softplus, surplus, times
+from jaxlosses.core.numerics import clip_below, multiply_inf_safe, relative_entropy, safe_log, softplus
 
 INF, NAN = np.inf, np.nan
 
@@ -29,9 +29,9 @@ def test_what_is_no_number_stays_no_number():
     for f in (
         softplus,
         safe_log,
-        lambda x: times(x, jnp.float32(1)),
-        lambda x: times(jnp.float32(0), x),
-        lambda x: at_least(x, 0.0),
+        lambda x: multiply_inf_safe(x, jnp.float32(1)),
+        lambda x: multiply_inf_safe(jnp.float32(0), x),
+        lambda x: clip_below(x, 0.0),
     ):
         assert jnp.isnan(f(jnp.float32(NAN)))
     assert jnp.isnan(safe_log(jnp.float32(-1.0)))
@@ -42,8 +42,8 @@ def test_what_is_no_number_stays_no_number():
 def test_a_weight_of_zero_silences_infinity_and_nothing_else(weight, value):
     with np.errstate(over="ignore"):
         expected = 0.0 if weight == 0 else np.float32(weight) * np.float32(value)
-    assert times(jnp.float32(weight), jnp.float32(value)) == expected
-    by_weight, by_value = jax.grad(times, (0, 1))(jnp.float32(weight), jnp.float32(value))
+    assert multiply_inf_safe(jnp.float32(weight), jnp.float32(value)) == expected
+    by_weight, by_value = jax.grad(multiply_inf_safe, (0, 1))(jnp.float32(weight), jnp.float32(value))
     assert by_value == np.float32(weight)
     assert by_weight == (0.0 if np.isinf(value) else np.float32(value))
 
@@ -56,9 +56,9 @@ def test_a_logarithm_has_no_slope_at_zero():
 
 def test_a_floor_has_no_slope_at_or_below_itself():
     for x, slope in ((-1.0, 0), (0.25, 0), (0.5, 1)):
-        assert at_least(jnp.float32(x), 0.25) == max(x, 0.25)
-        np.testing.assert_array_equal(derivatives(lambda x: at_least(x, 0.25), jnp.float32(x)), [slope, 0, slope])
-        assert jax.grad(at_least, 1)(jnp.float32(x), 0.25) == 1 - slope
+        assert clip_below(jnp.float32(x), 0.25) == max(x, 0.25)
+        np.testing.assert_array_equal(derivatives(lambda x: clip_below(x, 0.25), jnp.float32(x)), [slope, 0, slope])
+        assert jax.grad(clip_below, 1)(jnp.float32(x), 0.25) == 1 - slope
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ def test_a_floor_has_no_slope_at_or_below_itself():
 )
 def test_surplus(p, log_p, log_q, value, slopes):
     given = [jnp.float32(x) for x in (p, log_p, log_q)]
-    assert surplus(*given) == value
-    np.testing.assert_array_equal(jax.grad(surplus, (0, 1, 2))(*given), slopes)
+    assert relative_entropy(*given) == value
+    np.testing.assert_array_equal(jax.grad(relative_entropy, (0, 1, 2))(*given), slopes)
 
 
 ONE, TWO = [jnp.ones((5, 4)) / 4], [jnp.ones((5, 4)) / 4] * 2

@@ -17,12 +17,12 @@ KEY = jax.random.key(0)
 OUT = {
     "seg": jax.random.normal(KEY, (8, 3)),
     "depth": jnp.arange(8.0),
-    "box": jl.get("ciou_loss").example(KEY)[0].reshape(-1, 4)[:8],
+    "box": jl.get("ciou_loss").example_inputs(KEY)[0].reshape(-1, 4)[:8],
 }
 BATCH = {
     "seg": jnp.arange(8) % 3,
     "depth": jnp.arange(8.0)[::-1],
-    "box": jl.get("ciou_loss").example(KEY)[1].reshape(-1, 4)[:8],
+    "box": jl.get("ciou_loss").example_inputs(KEY)[1].reshape(-1, 4)[:8],
     "valid": jnp.arange(8) % 2 == 0,
     "weight": jnp.arange(8.0),
 }

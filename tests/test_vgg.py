@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import jaxlosses as jl
-from jaxlosses import vgg
+from jaxlosses.feature_extractors import vgg
 from tests import test_api
 from tests.golden import vgg_weights
 
@@ -255,7 +255,10 @@ def test_a_file_of_other_weights_is_refused(what, tmp_path):
 def test_a_file_that_is_not_safetensors_is_refused(tmp_path):
     path = tmp_path / "vgg16-397923af.pth"
     path.write_bytes(b"PK\x03\x04" + bytes(100))
-    with pytest.raises(ValueError, match=r"is not a safetensors file .* the top of jaxlosses.vgg says how to make one"):
+    with pytest.raises(
+        ValueError,
+        match=r"is not a safetensors file .* the top of jaxlosses.feature_extractors.vgg says how to make one",
+    ):
         vgg.load(path)
     with pytest.raises(FileNotFoundError):
         vgg.load(tmp_path / "nowhere.safetensors")
@@ -268,6 +271,6 @@ def test_without_safetensors_only_load_fails(monkeypatch):
 
 
 def test_importing_jaxlosses_loads_neither_this_module_nor_safetensors():
-    script = "import jaxlosses, sys; assert not {'jaxlosses.vgg', 'safetensors'} & set(sys.modules)"
-    script += "; from jaxlosses import vgg; assert 'safetensors' not in sys.modules"
+    script = "import jaxlosses, sys; assert not {'jaxlosses.feature_extractors.vgg', 'safetensors'} & set(sys.modules)"
+    script += "; from jaxlosses.feature_extractors import vgg; assert 'safetensors' not in sys.modules"
     subprocess.run([sys.executable, "-W", "error", "-c", script], check=True)

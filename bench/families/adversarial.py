@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from bench.row import Row, against
+from bench.comparison import Row, against
 
 
 def rows(n: int) -> list[Row]:

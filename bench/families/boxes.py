@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from bench.row import Row, against
+from bench.comparison import Row, against
 
 
 def rows(n: int) -> list[Row]:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 import jaxlosses as jl
-from bench.row import Row
+from bench.comparison import Row
 
 
 def rows(n: int) -> list[Row]:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from bench.row import Row, against
+from bench.comparison import Row, against
 
 
 def rows(n: int) -> list[Row]:

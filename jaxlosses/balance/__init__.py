@@ -22,8 +22,8 @@ finite did not take part (an inactive term, a batch without its labels, a step t
 This module is not part of `import jaxlosses`: write `from jaxlosses import balance`.
 """
 
-from jaxlosses.balance._learned import FAMOState, GradNormState, famo, gradnorm
-from jaxlosses.balance._past import DWAState, RLWState, dwa, rlw
-from jaxlosses.balance._scalars import Balancer
+from jaxlosses.balance._balancer import Balancer
+from jaxlosses.balance._dwa_rlw import DWAState, RLWState, dwa, rlw
+from jaxlosses.balance._famo_gradnorm import FAMOState, GradNormState, famo, gradnorm
 
 __all__ = ["Balancer", "DWAState", "FAMOState", "GradNormState", "RLWState", "dwa", "famo", "gradnorm", "rlw"]

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlosses._numerics import safe_divide
+from jaxlosses.core.numerics import safe_divide
+from jaxlosses.core.types import Number
 from jaxlosses.gradients._solvers import DEPENDENT, balanced, bargain, dot, minimised, named, unit
 from jaxlosses.gradients._trees import Gram
-from jaxlosses.types import Number
 
 
 def pcgrad(gram: Gram, key: Array | None = None) -> dict[str, Array]:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlosses._numerics import safe_divide
+from jaxlosses.core.numerics import safe_divide
 from jaxlosses.gradients._trees import Gram, wide_type
 
 DEPENDENT = 1e-6

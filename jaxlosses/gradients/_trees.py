@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlosses.types import Number
+from jaxlosses.core.types import Number
 
 Tree = Any
 """A pytree of floating-point arrays, such as the gradient of a loss by a model's parameters."""

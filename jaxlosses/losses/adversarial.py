@@ -31,11 +31,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxlosses import checks
-from jaxlosses._numerics import absolute, softplus, times
-from jaxlosses.reduction import reduce
+from jaxlosses.core import checks
+from jaxlosses.core.numerics import abs_zero_grad, multiply_inf_safe, softplus
+from jaxlosses.core.reduction import reduce
+from jaxlosses.core.types import ArrayLike, Number, Reduced
 from jaxlosses.registry import register
-from jaxlosses.types import ArrayLike, Number, Reduced
 
 __all__ = ["cycle_consistency_loss", "discriminator_loss", "generator_loss", "identity_loss"]
 
@@ -47,7 +47,7 @@ def _example(key: Array) -> tuple[Array, Array]:
     return real, fake
 
 
-_register = functools.partial(register, family="adversarial", minimum=0.0, example=_example)
+_register = functools.partial(register, family="adversarial", minimum=0.0, example_inputs=_example)
 
 
 @_register("discriminator_loss", domain=("logits", "logits"), citation="arXiv:1406.2661")
@@ -70,7 +70,7 @@ def discriminator_loss(
         fake_logits: `(...)`, d' = D(G(z)), the same shape.
         kind: `"minimax"`, `"non_saturating"` (the same for this side) or `"least_squares"`.
         real_label: what D is to say about real samples; 0.9 is one-sided label smoothing.
-        where: bool, a start of the shape; True counts. See `jaxlosses.reduction`, also for the next two.
+        where: bool, a start of the shape; True counts. See `jaxlosses.core.reduction`, also for the next two.
         sample_weights: numbers >= 0, a start of the shape.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -92,14 +92,14 @@ def discriminator_loss(
         arXiv:1611.04076. One-sided smoothing: Salimans et al., 2016, arXiv:1606.03498.
     """
     _check_kind("discriminator_loss", kind)
-    real, fake, kept = checks.same_shape(
+    real, fake, mask = checks.prepare_same_shape(
         "discriminator_loss", where, sample_weights, real_logits=real_logits, fake_logits=fake_logits
     )
     real_label = jnp.asarray(real_label, real.dtype)
     if kind == "least_squares":
-        return reduce(((real - real_label) ** 2 + fake**2) / 2, kept, reduction)
-    says_real = times(real_label, softplus(-real)) + times(1 - real_label, softplus(real))
-    return reduce(says_real + softplus(fake), kept, reduction)
+        return reduce(((real - real_label) ** 2 + fake**2) / 2, mask, reduction)
+    says_real = multiply_inf_safe(real_label, softplus(-real)) + multiply_inf_safe(1 - real_label, softplus(real))
+    return reduce(says_real + softplus(fake), mask, reduction)
 
 
 @_register(
@@ -107,7 +107,7 @@ def discriminator_loss(
     domain=("logits",),
     minimum=None,
     citation="arXiv:1406.2661",
-    example=lambda key: _example(key)[:1],
+    example_inputs=lambda key: _example(key)[:1],
 )
 def generator_loss(
     fake_logits: ArrayLike,
@@ -124,7 +124,7 @@ def generator_loss(
     Args:
         fake_logits: `(...)`, d' = D(G(z)), any numbers; one per sample, or per patch.
         kind: one of the three. The gradient of the first is -σ(d'), which vanishes where D wins; of the second -σ(-d').
-        where: bool, a start of the shape; True counts. See `jaxlosses.reduction`, also for the next two.
+        where: bool, a start of the shape; True counts. See `jaxlosses.core.reduction`, also for the next two.
         sample_weights: numbers >= 0, a start of the shape.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -146,10 +146,10 @@ def generator_loss(
         arXiv:1611.04076, without its 1/2, as in CycleGAN.
     """
     _check_kind("generator_loss", kind)
-    fake, kept = checks.same_shape("generator_loss", where, sample_weights, fake_logits=fake_logits)
+    fake, mask = checks.prepare_same_shape("generator_loss", where, sample_weights, fake_logits=fake_logits)
     if kind == "least_squares":
-        return reduce((fake - 1) ** 2, kept, reduction)
-    return reduce(-softplus(fake) if kind == "minimax" else softplus(-fake), kept, reduction)
+        return reduce((fake - 1) ** 2, mask, reduction)
+    return reduce(-softplus(fake) if kind == "minimax" else softplus(-fake), mask, reduction)
 
 
 @_register("cycle_consistency_loss", domain=("any number", "any number"), citation="arXiv:1703.10593")
@@ -170,7 +170,7 @@ def cycle_consistency_loss(
     Args:
         cycled: `(...)`, F(G(x)), any numbers.
         images: `(...)`, x, the same shape.
-        where: bool, a start of the shape; True counts. See `jaxlosses.reduction`, also for the next two.
+        where: bool, a start of the shape; True counts. See `jaxlosses.core.reduction`, also for the next two.
         sample_weights: numbers >= 0, a start of the shape.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -188,10 +188,10 @@ def cycle_consistency_loss(
     Reference:
         Zhu, Park, Isola and Efros, Unpaired Image-to-Image Translation, 2017, arXiv:1703.10593.
     """
-    cycled, images, kept = checks.same_shape(
+    cycled, images, mask = checks.prepare_same_shape(
         "cycle_consistency_loss", where, sample_weights, cycled=cycled, images=images
     )
-    return reduce(absolute(cycled - images), kept, reduction)
+    return reduce(abs_zero_grad(cycled - images), mask, reduction)
 
 
 @_register("identity_loss", domain=("any number", "any number"), citation="arXiv:1703.10593")
@@ -212,7 +212,7 @@ def identity_loss(
     Args:
         mapped: `(...)`, G(y), any numbers.
         images: `(...)`, y, the same shape.
-        where: bool, a start of the shape; True counts. See `jaxlosses.reduction`, also for the next two.
+        where: bool, a start of the shape; True counts. See `jaxlosses.core.reduction`, also for the next two.
         sample_weights: numbers >= 0, a start of the shape.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -231,8 +231,10 @@ def identity_loss(
         Zhu, Park, Isola and Efros, Unpaired Image-to-Image Translation, 2017, arXiv:1703.10593, after Taigman, Polyak
         and Wolf, 2016, arXiv:1611.02200.
     """
-    mapped, images, kept = checks.same_shape("identity_loss", where, sample_weights, mapped=mapped, images=images)
-    return reduce(absolute(mapped - images), kept, reduction)
+    mapped, images, mask = checks.prepare_same_shape(
+        "identity_loss", where, sample_weights, mapped=mapped, images=images
+    )
+    return reduce(abs_zero_grad(mapped - images), mask, reduction)
 
 
 def _check_kind(loss: str, kind: str) -> None:

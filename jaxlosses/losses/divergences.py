@@ -22,20 +22,21 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from jaxlosses import checks
-from jaxlosses._numerics import (
-    at_least,
-    log_partition,
+from jaxlosses.core import checks
+from jaxlosses.core.masks import LossMask
+from jaxlosses.core.numerics import (
+    clip_below,
     log_ratio,
-    log_softmax,
-    moved,
+    log_softmax_from_parts,
+    logsumexp_parts,
+    multiply_inf_safe,
+    relative_entropy,
     safe_log,
-    surplus,
-    times,
+    scale_tangent,
 )
-from jaxlosses.reduction import reduce
+from jaxlosses.core.reduction import reduce
+from jaxlosses.core.types import ArrayLike, Number, Reduced
 from jaxlosses.registry import register
-from jaxlosses.types import ArrayLike, Number, Reduced
 
 __all__ = ["cross_entropy", "entropy", "js_divergence", "kl_divergence"]
 
@@ -53,14 +54,14 @@ def _log_example(key: Array) -> tuple[Array, Array]:
 _register = functools.partial(
     register,
     family="divergences",
-    consumes="classes",
-    mask_lacks=1,
+    input_kind="classes",
+    num_event_axes=1,
     minimum=0.0,
     citation="doi:10.1002/j.1538-7305.1948.tb01338.x",
 )
 
 
-@_register("entropy", domain=("probabilities",), example=lambda key: _example(key)[1:])
+@_register("entropy", domain=("probabilities",), example_inputs=lambda key: _example(key)[1:])
 def entropy(
     probabilities: ArrayLike,
     *,
@@ -80,7 +81,7 @@ def entropy(
         form: what is given: `"probabilities"`, `"log"` (log p) or `"logits"` (p = softmax(z)).
         base: of the logarithm; None for nats, 2 for bits.
         axis: the axis of the distribution.
-        where: bool, a start of the shape without `axis`; True counts. See `jaxlosses.reduction`, also for the next two.
+        where: bool, a start of the shape without `axis`; True counts. See `jaxlosses.core.reduction`, also for the next two.
         sample_weights: numbers >= 0, aligned like `where`.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -99,12 +100,12 @@ def entropy(
         Shannon, A Mathematical Theory of Communication, 1948, doi:10.1002/j.1538-7305.1948.tb01338.x.
     """
     _check_form("entropy", form)
-    x, kept = checks.same_shape("entropy", where, sample_weights, consumed=axis, probabilities=probabilities)
-    p, log_p, kept = _distribution(x, "probabilities", form, axis, kept)
-    return reduce(jnp.sum(times(p, -log_p), axis) * _unit(base), kept, reduction)
+    x, mask = checks.prepare_same_shape("entropy", where, sample_weights, consumed=axis, probabilities=probabilities)
+    p, log_p, mask = _distribution(x, "probabilities", form, axis, mask)
+    return reduce(jnp.sum(multiply_inf_safe(p, -log_p), axis) * _unit(base), mask, reduction)
 
 
-@_register("cross_entropy", domain=("probabilities", "probabilities"), example=_example)
+@_register("cross_entropy", domain=("probabilities", "probabilities"), example_inputs=_example)
 def cross_entropy(
     probabilities: ArrayLike,
     targets: ArrayLike,
@@ -128,7 +129,7 @@ def cross_entropy(
         base: of the logarithm; None for nats, 2 for bits.
         eps: a floor under q, with zero gradient below it; at 0, `p > 0` at `q = 0` gives +inf.
         axis: the axis of the distributions.
-        where: bool, a start of the shape without `axis`; True counts. See `jaxlosses.reduction`, also for the next two.
+        where: bool, a start of the shape without `axis`; True counts. See `jaxlosses.core.reduction`, also for the next two.
         sample_weights: numbers >= 0, aligned like `where`.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -146,16 +147,16 @@ def cross_entropy(
     Reference:
         Shannon, A Mathematical Theory of Communication, 1948, doi:10.1002/j.1538-7305.1948.tb01338.x.
     """
-    q, p, kept = checks.same_shape(
+    q, p, mask = checks.prepare_same_shape(
         "cross_entropy", where, sample_weights, consumed=axis, probabilities=probabilities, targets=targets
     )
-    checks.probabilities("cross_entropy", "probabilities", q)
-    checks.probabilities("cross_entropy", "targets", p)
-    log_q = safe_log(at_least(q, jnp.asarray(eps, q.dtype)))
-    return reduce(jnp.sum(times(p, -log_q), axis) * _unit(base), kept, reduction)
+    checks.check_probabilities("cross_entropy", "probabilities", q)
+    checks.check_probabilities("cross_entropy", "targets", p)
+    log_q = safe_log(clip_below(q, jnp.asarray(eps, q.dtype)))
+    return reduce(jnp.sum(multiply_inf_safe(p, -log_q), axis) * _unit(base), mask, reduction)
 
 
-@_register("kl_divergence", aliases=("kl",), domain=("log-probabilities", "probabilities"), example=_log_example)
+@_register("kl_divergence", aliases=("kl",), domain=("log-probabilities", "probabilities"), example_inputs=_log_example)
 def kl_divergence(
     log_predictions: ArrayLike,
     targets: ArrayLike,
@@ -180,7 +181,7 @@ def kl_divergence(
             or `"logits"` (of both).
         base: of the logarithm; None for nats, 2 for bits.
         axis: the axis of the distributions; it is summed (torch's `"mean"` divides by its length, which is not KL).
-        where: bool, a start of the shape without `axis`; True counts. See `jaxlosses.reduction`, also for the next two.
+        where: bool, a start of the shape without `axis`; True counts. See `jaxlosses.core.reduction`, also for the next two.
         sample_weights: numbers >= 0, aligned like `where`.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -202,13 +203,13 @@ def kl_divergence(
         Kullback and Leibler, On Information and Sufficiency, 1951, doi:10.1214/aoms/1177729694.
     """
     _check_form("kl_divergence", form, "log_predictions")
-    x, y, kept = checks.same_shape(
+    x, y, mask = checks.prepare_same_shape(
         "kl_divergence", where, sample_weights, consumed=axis, log_predictions=log_predictions, targets=targets
     )
     first, second = ("log", "probabilities") if form == "log_predictions" else (form, form)
-    _, log_q, kept = _distribution(x, "log_predictions", first, axis, kept)
-    p, log_p, kept = _distribution(y, "targets", second, axis, kept)
-    return reduce(jnp.sum(surplus(p, log_p, log_q), axis) * _unit(base), kept, reduction)
+    _, log_q, mask = _distribution(x, "log_predictions", first, axis, mask)
+    p, log_p, mask = _distribution(y, "targets", second, axis, mask)
+    return reduce(jnp.sum(relative_entropy(p, log_p, log_q), axis) * _unit(base), mask, reduction)
 
 
 @_register(
@@ -216,7 +217,7 @@ def kl_divergence(
     aliases=("js",),
     domain=("probabilities", "probabilities"),
     citation="doi:10.1109/18.61115",
-    example=_example,
+    example_inputs=_example,
 )
 def js_divergence(
     p: ArrayLike,
@@ -241,7 +242,7 @@ def js_divergence(
         form: what is given: `"probabilities"`, `"log"` (log p and log q) or `"logits"` (of both).
         base: of the logarithm; None for nats, 2 for bits.
         axis: the axis of the distributions.
-        where: bool, a start of the shape without `axis`; True counts. See `jaxlosses.reduction`, also for the next two.
+        where: bool, a start of the shape without `axis`; True counts. See `jaxlosses.core.reduction`, also for the next two.
         sample_weights: numbers >= 0, aligned like `where`.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -260,10 +261,10 @@ def js_divergence(
         Lin, Divergence Measures Based on the Shannon Entropy, 1991, doi:10.1109/18.61115.
     """
     _check_form("js_divergence", form)
-    x, y, kept = checks.same_shape("js_divergence", where, sample_weights, consumed=axis, p=p, q=q)
-    p_, log_p, kept = _distribution(x, "p", form, axis, kept)
-    q_, log_q, kept = _distribution(y, "q", form, axis, kept)
-    return reduce(jnp.sum(_from_the_middle(p_, log_p, q_, log_q), axis) / 2 * _unit(base), kept, reduction)
+    x, y, mask = checks.prepare_same_shape("js_divergence", where, sample_weights, consumed=axis, p=p, q=q)
+    p_, log_p, mask = _distribution(x, "p", form, axis, mask)
+    q_, log_q, mask = _distribution(y, "q", form, axis, mask)
+    return reduce(jnp.sum(_from_the_middle(p_, log_p, q_, log_q), axis) / 2 * _unit(base), mask, reduction)
 
 
 @jax.custom_jvp
@@ -271,14 +272,16 @@ def _from_the_middle(
     p: Float[Array, "*s"], log_p: Float[Array, "*s"], q: Float[Array, "*s"], log_q: Float[Array, "*s"]
 ) -> Float[Array, "*s"]:
     log_m = safe_log((p + q) / 2)
-    return surplus(p, log_p, log_m) + surplus(q, log_q, log_m)
+    return relative_entropy(p, log_p, log_m) + relative_entropy(q, log_q, log_m)
 
 
 @functools.partial(_from_the_middle.defjvp, symbolic_zeros=True)
 def _from_the_middle_jvp(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
     (p, log_p, q, log_q), (dp, _, dq, _) = primals, tangents
     log_m = safe_log((p + q) / 2)  # what moves the logarithms cancels: p · dp/p + q · dq/q = (p + q) · dm/m
-    return _from_the_middle(*primals), moved(dp, log_ratio(p, log_p, log_m)) + moved(dq, log_ratio(q, log_q, log_m))
+    return _from_the_middle(*primals), scale_tangent(dp, log_ratio(p, log_p, log_m)) + scale_tangent(
+        dq, log_ratio(q, log_q, log_m)
+    )
 
 
 FORMS = ("probabilities", "log", "logits")
@@ -290,17 +293,19 @@ def _check_form(loss: str, form: str, *more: str) -> None:
 
 
 def _distribution(
-    x: Float[Array, "*s"], argument: str, form: str, axis: int, kept: checks.Kept
-) -> tuple[Float[Array, "*s"], Float[Array, "*s"], checks.Kept]:
+    x: Float[Array, "*s"], argument: str, form: str, axis: int, mask: LossMask
+) -> tuple[Float[Array, "*s"], Float[Array, "*s"], LossMask]:
     """The probabilities and their logarithms; a row of logits without any class counts as masked."""
     if form == "probabilities":
-        checks.probabilities(kept.loss, argument, x)
-        return x, safe_log(x), kept
+        checks.check_probabilities(mask.loss, argument, x)
+        return x, safe_log(x), mask
     if form == "log":
-        checks.expect(kept.loss, argument, lambda: x <= 0, "be <= 0, the logarithms of probabilities (log_softmax?)")
-        return jnp.exp(x), x, kept
-    log_p = log_softmax(x, *log_partition(x, axis))
-    return jnp.exp(log_p), log_p, kept.with_classes(x, axis)
+        checks.check_values(
+            mask.loss, argument, lambda: x <= 0, "be <= 0, the logarithms of probabilities (log_softmax?)"
+        )
+        return jnp.exp(x), x, mask
+    log_p = log_softmax_from_parts(x, *logsumexp_parts(x, axis))
+    return jnp.exp(log_p), log_p, mask.with_classes(x, axis)
 
 
 def _unit(base: Number | None) -> Number:

@@ -25,11 +25,11 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from jaxlosses import checks
-from jaxlosses._numerics import absolute
-from jaxlosses.reduction import reduce
+from jaxlosses.core import checks
+from jaxlosses.core.numerics import abs_zero_grad
+from jaxlosses.core.reduction import reduce
+from jaxlosses.core.types import ArrayLike, Number
 from jaxlosses.registry import register
-from jaxlosses.types import ArrayLike, Number
 
 __all__ = ["elastic_net_penalty", "l1_penalty", "l2_penalty", "soft_threshold", "structural_risk"]
 
@@ -43,7 +43,7 @@ def _example(key: Array) -> tuple[dict[str, Array]]:
 
 
 _register = functools.partial(
-    register, family="penalties", consumes="tree", domain=("a tree of arrays",), minimum=0.0, example=_example
+    register, family="penalties", input_kind="tree", domain=("a tree of arrays",), minimum=0.0, example_inputs=_example
 )
 
 
@@ -71,7 +71,7 @@ def l1_penalty(params: Any, *, select: Select | None = None) -> Float[Array, ""]
     Reference:
         Tibshirani, Regression Shrinkage and Selection via the Lasso, 1996, doi:10.1111/j.2517-6161.1996.tb02080.x.
     """
-    return _total("l1_penalty", absolute, params, select)
+    return _total("l1_penalty", abs_zero_grad, params, select)
 
 
 @_register("l2_penalty", aliases=("ridge",), citation="doi:10.1080/00401706.1970.10488634")
@@ -138,7 +138,7 @@ def elastic_net_penalty(
         doi:10.18637/jss.v033.i01.
     """
     ratio = jnp.asarray(l1_ratio)
-    mix = lambda w: ratio * absolute(w) + (1 - ratio) / 2 * jnp.square(w)  # noqa: E731
+    mix = lambda w: ratio * abs_zero_grad(w) + (1 - ratio) / 2 * jnp.square(w)  # noqa: E731
     return jnp.asarray(alpha) * _total("elastic_net_penalty", mix, params, select)
 
 
@@ -202,8 +202,8 @@ def structural_risk(
     Reference:
         Vapnik, The Nature of Statistical Learning Theory, 1995, doi:10.1007/978-1-4757-3264-1.
     """
-    values, kept = checks.same_shape("structural_risk", where, sample_weights, losses=losses)
-    return reduce(values, kept, "mean") + jnp.asarray(weight) * jnp.asarray(penalty)
+    values, mask = checks.prepare_same_shape("structural_risk", where, sample_weights, losses=losses)
+    return reduce(values, mask, "mean") + jnp.asarray(weight) * jnp.asarray(penalty)
 
 
 def _total(name: str, cost: Callable[[Array], Array], params: Any, select: Select | None) -> Float[Array, ""]:

@@ -15,11 +15,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxlosses import checks
-from jaxlosses._numerics import absolute
-from jaxlosses.reduction import reduce
+from jaxlosses.core import checks
+from jaxlosses.core.numerics import abs_zero_grad
+from jaxlosses.core.reduction import reduce
+from jaxlosses.core.types import ArrayLike, Number, Reduced
 from jaxlosses.registry import register
-from jaxlosses.types import ArrayLike, Number, Reduced
 
 __all__ = ["absolute_error", "huber_loss", "smooth_l1_loss", "squared_error"]
 
@@ -30,11 +30,11 @@ def _example(key: Array) -> tuple[Array, Array]:
 
 
 _register = functools.partial(
-    register, family="regression", domain=("any number", "any number"), minimum=0.0, example=_example
+    register, family="regression", domain=("any number", "any number"), minimum=0.0, example_inputs=_example
 )
 
 
-@_register("absolute_error", aliases=("l1", "mae"), citation="Laplace 1774", nll=(1.0, 1.0))
+@_register("absolute_error", aliases=("l1", "mae"), citation="Laplace 1774", likelihood=(1.0, 1.0))
 def absolute_error(
     predictions: ArrayLike,
     targets: ArrayLike,
@@ -50,7 +50,7 @@ def absolute_error(
     Args:
         predictions: `(...)`, any numbers.
         targets: `(...)`, the same shape.
-        where: bool, a start of the shape; True counts. See `jaxlosses.reduction`, also for the next two.
+        where: bool, a start of the shape; True counts. See `jaxlosses.core.reduction`, also for the next two.
         sample_weights: numbers >= 0, a start of the shape.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -68,13 +68,13 @@ def absolute_error(
     Reference:
         Laplace, Mémoire sur la probabilité des causes par les événements, 1774.
     """
-    predictions, targets, kept = checks.same_shape(
+    predictions, targets, mask = checks.prepare_same_shape(
         "absolute_error", where, sample_weights, predictions=predictions, targets=targets
     )
-    return reduce(absolute(predictions - targets), kept, reduction)
+    return reduce(abs_zero_grad(predictions - targets), mask, reduction)
 
 
-@_register("squared_error", aliases=("l2", "mse"), citation="Legendre 1805", nll=(0.5, 0.5))
+@_register("squared_error", aliases=("l2", "mse"), citation="Legendre 1805", likelihood=(0.5, 0.5))
 def squared_error(
     predictions: ArrayLike,
     targets: ArrayLike,
@@ -92,7 +92,7 @@ def squared_error(
     Args:
         predictions: `(...)`, any numbers.
         targets: `(...)`, the same shape.
-        where: bool, a start of the shape; True counts. See `jaxlosses.reduction`, also for the next two.
+        where: bool, a start of the shape; True counts. See `jaxlosses.core.reduction`, also for the next two.
         sample_weights: numbers >= 0, a start of the shape.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -110,10 +110,10 @@ def squared_error(
     Reference:
         Legendre, Nouvelles méthodes pour la détermination des orbites des comètes, 1805.
     """
-    predictions, targets, kept = checks.same_shape(
+    predictions, targets, mask = checks.prepare_same_shape(
         "squared_error", where, sample_weights, predictions=predictions, targets=targets
     )
-    return reduce((predictions - targets) ** 2, kept, reduction)
+    return reduce((predictions - targets) ** 2, mask, reduction)
 
 
 @_register("smooth_l1_loss", aliases=("smooth_l1",), citation="arXiv:1504.08083")
@@ -136,7 +136,7 @@ def smooth_l1_loss(
         predictions: `(...)`, any numbers.
         targets: `(...)`, the same shape.
         beta: β >= 0, where the parabola ends; 0 gives the absolute error.
-        where: bool, a start of the shape; True counts. See `jaxlosses.reduction`, also for the next two.
+        where: bool, a start of the shape; True counts. See `jaxlosses.core.reduction`, also for the next two.
         sample_weights: numbers >= 0, a start of the shape.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -154,14 +154,14 @@ def smooth_l1_loss(
     Reference:
         Girshick, Fast R-CNN, 2015, arXiv:1504.08083.
     """
-    predictions, targets, kept = checks.same_shape(
+    predictions, targets, mask = checks.prepare_same_shape(
         "smooth_l1_loss", where, sample_weights, predictions=predictions, targets=targets
     )
     r = predictions - targets
     near = jnp.abs(r) < beta
     parabola = jnp.where(near, r, 0) ** 2 / (2 * jnp.where(jnp.equal(beta, 0), 1, beta))
-    values = jnp.where(near, parabola, absolute(r) - 0.5 * beta)
-    return reduce(values, kept, reduction)
+    values = jnp.where(near, parabola, abs_zero_grad(r) - 0.5 * beta)
+    return reduce(values, mask, reduction)
 
 
 @_register("huber_loss", aliases=("huber",), citation="doi:10.1214/aoms/1177703732")
@@ -184,7 +184,7 @@ def huber_loss(
         predictions: `(...)`, any numbers.
         targets: `(...)`, the same shape.
         delta: δ > 0, where the parabola ends; statisticians take 1.345.
-        where: bool, a start of the shape; True counts. See `jaxlosses.reduction`, also for the next two.
+        where: bool, a start of the shape; True counts. See `jaxlosses.core.reduction`, also for the next two.
         sample_weights: numbers >= 0, a start of the shape.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -202,11 +202,11 @@ def huber_loss(
     Reference:
         Huber, Robust Estimation of a Location Parameter, 1964, doi:10.1214/aoms/1177703732.
     """
-    predictions, targets, kept = checks.same_shape(
+    predictions, targets, mask = checks.prepare_same_shape(
         "huber_loss", where, sample_weights, predictions=predictions, targets=targets
     )
     r = predictions - targets
     near = jnp.abs(r) < delta
     width = jnp.where(near, 1, jnp.asarray(delta, r.dtype))  # an infinite δ is never reached, and would give NaN
-    values = jnp.where(near, 0.5 * jnp.where(near, r, 0) ** 2, width * (absolute(r) - 0.5 * width))
-    return reduce(values, kept, reduction)
+    values = jnp.where(near, 0.5 * jnp.where(near, r, 0) ** 2, width * (abs_zero_grad(r) - 0.5 * width))
+    return reduce(values, mask, reduction)

@@ -20,7 +20,7 @@ __all__ = ["LAWS", "Case", "check"]
 
 
 def check(
-    loss: str | Callable[..., Any] | registry.Loss,
+    loss: str | Callable[..., Any] | registry.LossSpec,
     *,
     options: Mapping[str, Any] | None = None,
     laws: Iterable[str] | None = None,
@@ -38,7 +38,7 @@ def check(
 
     Example:
         >>> import jaxlosses as jl
-        >>> @jl.register("sloppy_error", example=jl.get("squared_error").example)
+        >>> @jl.register("sloppy_error", example_inputs=jl.get("squared_error").example_inputs)
         ... def sloppy_error(predictions, targets, *, where=None, sample_weights=None, reduction="none"):
         ...     return (predictions - targets) ** 2
         >>> check("sloppy_error", laws=["all masked is zero"])  # doctest: +ELLIPSIS
@@ -51,8 +51,8 @@ def check(
         registry.get(loss)
         if isinstance(loss, str)
         else loss
-        if isinstance(loss, registry.Loss)
-        else registry.find(loss)
+        if isinstance(loss, registry.LossSpec)
+        else registry.find_by_function(loss)
     )
     if row is None:
         raise ValueError(f"{loss!r} is not registered; see jaxlosses.register")

@@ -13,6 +13,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxlosses import registry
+from jaxlosses.core import signatures
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -20,40 +21,40 @@ class Case:
     """A loss with options, and the inputs it is tried on.
 
     Args:
-        row: the registry row of the loss.
+        spec: the loss, as the registry knows it.
         options: keywords of the loss.
         seed: of the example inputs.
     """
 
-    row: registry.Loss
+    spec: registry.LossSpec
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     seed: int = 0
 
     def inputs(self, seed: int | None = None) -> tuple[np.ndarray, ...]:
         """Example inputs; every seed makes others of the same shapes. NumPy cuts them up without compiling."""
-        if self.row.example is None:
-            raise AssertionError(f"{self.row.name}: its registry row has no example to try it on")
-        return tuple(map(np.asarray, self.row.example(jax.random.key(self.seed if seed is None else seed))))
+        if self.spec.example_inputs is None:
+            raise AssertionError(f"{self.spec.name}: its registry row has no example to try it on")
+        return tuple(map(np.asarray, self.spec.example_inputs(jax.random.key(self.seed if seed is None else seed))))
 
     @property
     def maskable(self) -> tuple[int, ...]:
         """The shape of the largest `where`."""
         first = self.inputs()[0]
-        return first.shape[: first.ndim - self.row.mask_lacks]
+        return first.shape[: first.ndim - self.spec.num_event_axes]
 
     @functools.cached_property
     def pooled(self) -> bool:
         """Whether there is one value for the whole batch, under these options."""
-        return self.row.pools_batch and self.values(*self.inputs()).ndim == 0
+        return self.spec.may_reduce_batch and self.values(*self.inputs()).ndim == 0
 
     @property
     def coupled(self) -> bool:
         """Whether an example's value depends on the others, under these options."""
-        return self.pooled if self.row.pools_batch else self.row.couples_batch
+        return self.pooled if self.spec.may_reduce_batch else self.spec.depends_on_batch
 
     def loss(self, *inputs: Any, **keywords: Any) -> Any:
         """The loss with the case's options."""
-        return self.row.function(*inputs, **{**self.options, **keywords})
+        return self.spec.function(*inputs, **{**self.options, **keywords})
 
     @functools.cached_property
     def values(self) -> Callable[..., Array]:
@@ -79,15 +80,15 @@ def flat(case: Case) -> tuple[Callable[[Array], Array], Array]:
     def values(vector: Array) -> Array:
         pieces = jnp.split(vector, ends)
         inputs = rebuild([piece.reshape(x.shape) for piece, x in zip(pieces, floats, strict=True)])
-        return case.loss(*inputs, **dict(case.row.exact_gradient))
+        return case.loss(*inputs, **dict(case.spec.options_without_stop_gradient))
 
     return values, jnp.concatenate([jnp.asarray(x.ravel(), jnp.float64) for x in floats])
 
 
 def numeric_options(case: Case) -> dict[str, float]:
     """The options that may be traced: those given as floats, or with a float as default."""
-    defaults = {name: parameter.default for name, parameter in registry.parameters_of(case.row.function).items()}
-    options = {**{name: defaults[name] for name in case.row.options}, **case.options}
+    defaults = {name: parameter.default for name, parameter in signatures.parameters_of(case.spec.function).items()}
+    options = {**{name: defaults[name] for name in case.spec.options}, **case.options}
     return {name: value for name, value in options.items() if isinstance(value, float)}
 
 

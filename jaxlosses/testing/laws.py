@@ -178,7 +178,7 @@ def _reductions(case: Case) -> None:
         _close((halves[0] + halves[1]).mean(), mean, rtol=1e-5)
         weighed = np.reshape(weights, (-1,) + (1,) * (values.ndim - 1)) * values
         _close(case.values(*inputs, sample_weights=weights), weighed, rtol=1e-5)
-    _raises(ValueError, (case.row.name, "reduction"), lambda: case.loss(*inputs, reduction="average"))
+    _raises(ValueError, (case.spec.name, "reduction"), lambda: case.loss(*inputs, reduction="average"))
 
 
 @_law("half precision is computed in float32")
@@ -208,7 +208,7 @@ def _permutation(case: Case) -> None:
 
 @_law("wrong shapes raise")
 def _shapes(case: Case) -> None:
-    name, inputs = case.row.name, case.inputs()
+    name, inputs = case.spec.name, case.inputs()
     for index in range(1, len(inputs)):
         for wrong in (inputs[index][..., None], inputs[index][:-1], inputs[index][:1]):
             given = (*inputs[:index], wrong, *inputs[index + 1 :])
@@ -223,9 +223,9 @@ def _shapes(case: Case) -> None:
 
 @_law("nothing is below the minimum")
 def _minimum(case: Case) -> None:
-    if case.row.minimum is not None:
+    if case.spec.minimum is not None:
         lowest = min(float(jnp.min(case.values(*case.inputs(seed)))) for seed in range(5))
-        assert lowest >= case.row.minimum, f"{lowest} is below {case.row.minimum}"
+        assert lowest >= case.spec.minimum, f"{lowest} is below {case.spec.minimum}"
 
 
 def _central_differences(f: Callable[[Array], Array], x: Array, h: float) -> Array:

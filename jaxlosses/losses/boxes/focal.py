@@ -13,13 +13,13 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from jaxlosses import checks
-from jaxlosses._numerics import absolute, safe_log
-from jaxlosses.losses.boxes.formulas import door, eiou, iou
-from jaxlosses.losses.boxes.overlap import register_box_loss
-from jaxlosses.reduction import reduce
+from jaxlosses.core import checks
+from jaxlosses.core.numerics import abs_zero_grad, safe_log
+from jaxlosses.core.reduction import reduce
+from jaxlosses.core.types import ArrayLike, Number, Reduced
+from jaxlosses.losses.boxes.iou import door, eiou, iou
+from jaxlosses.losses.boxes.iou_losses import register_box_loss
 from jaxlosses.registry import register
-from jaxlosses.types import ArrayLike, Number, Reduced
 
 __all__ = ["focal_eiou_loss", "focal_l1_loss"]
 
@@ -31,8 +31,8 @@ __all__ = ["focal_eiou_loss", "focal_l1_loss"]
     domain=("any number", "any number"),
     minimum=0.0,
     citation="arXiv:2101.08158",
-    nll=(1.0, 1.0),
-    example=lambda key: tuple(jax.random.normal(key, (2, 5, 3))),
+    likelihood=(1.0, 1.0),
+    example_inputs=lambda key: tuple(jax.random.normal(key, (2, 5, 3))),
 )
 def focal_l1_loss(
     predictions: ArrayLike,
@@ -53,7 +53,7 @@ def focal_l1_loss(
         predictions: `(...)`, any numbers.
         targets: `(...)`, the same shape.
         beta: β in [1/e, 1]: the smaller, the steeper for outliers. α = eβ makes the largest gradient 1.
-        where: bool, a start of the shape; True counts. See `jaxlosses.reduction`, also for the next two.
+        where: bool, a start of the shape; True counts. See `jaxlosses.core.reduction`, also for the next two.
         sample_weights: numbers >= 0, a start of the shape.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -71,15 +71,17 @@ def focal_l1_loss(
     Reference:
         Zhang et al., Focal and Efficient IOU Loss, 2021, arXiv:2101.08158.
     """
-    p, t, kept = checks.same_shape("focal_l1_loss", where, sample_weights, predictions=predictions, targets=targets)
-    return reduce(_focal_l1("focal_l1_loss", absolute(p - t), beta), kept, reduction)
+    p, t, mask = checks.prepare_same_shape(
+        "focal_l1_loss", where, sample_weights, predictions=predictions, targets=targets
+    )
+    return reduce(_focal_l1("focal_l1_loss", abs_zero_grad(p - t), beta), mask, reduction)
 
 
 @register_box_loss(
     "focal_eiou_loss",
     aliases=("focal_eiou",),
     citation="arXiv:2101.08158",
-    exact_gradient=(("detach_weight", False),),
+    options_without_stop_gradient=(("detach_weight", False),),
 )
 def focal_eiou_loss(
     boxes: ArrayLike,
@@ -109,7 +111,7 @@ def focal_eiou_loss(
         beta: β in [1/e, 1] of the second form, see `focal_l1_loss`.
         normalize: what a box counts for in a mean: `"count"` for 1, `"weight_sum"` for its IoU^γ.
         detach_weight: stop the gradient through IoU^γ; without, disjoint boxes are pushed apart.
-        where: bool, a start of the shape without the last axis; True counts. See `jaxlosses.reduction`.
+        where: bool, a start of the shape without the last axis; True counts. See `jaxlosses.core.reduction`.
         sample_weights: numbers >= 0, aligned like `where`.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -134,19 +136,19 @@ def focal_eiou_loss(
             f"focal_eiou_loss: normalize must be 'count', or 'weight_sum' with form='weighted', got {normalize!r} "
             f"with {form!r}"
         )
-    a, b, kept = door("focal_eiou_loss", boxes, targets, where, sample_weights)
+    a, b, mask = door("focal_eiou_loss", boxes, targets, where, sample_weights)
     cost = 1 - eiou(a, b)
     if form == "focal_l1":
-        return reduce(_focal_l1("focal_eiou_loss", cost, beta), kept, reduction)
+        return reduce(_focal_l1("focal_eiou_loss", cost, beta), mask, reduction)
     weight = _power(iou(a, b), gamma)
     if detach_weight:
         weight = jax.lax.stop_gradient(weight)
-    return reduce(weight * cost, kept, reduction, counts=weight if normalize == "weight_sum" else None)
+    return reduce(weight * cost, mask, reduction, counts=weight if normalize == "weight_sum" else None)
 
 
 def _focal_l1(loss: str, x: Float[Array, "*s"], beta: Number) -> Float[Array, "*s"]:
     beta = jnp.asarray(beta, x.dtype)
-    checks.expect(loss, "beta", lambda: (beta >= jnp.exp(-1.0) - 1e-6) & (beta <= 1), "lie in [1/e, 1]")
+    checks.check_values(loss, "beta", lambda: (beta >= jnp.exp(-1.0) - 1e-6) & (beta <= 1), "lie in [1/e, 1]")
     alpha, log_beta = jnp.e * beta, jnp.log(beta)
     none, far = x == 0, x > 1  # x² log x -> 0, whose autodiff at 0 is NaN
     near = jnp.where(none | far, 1, x)

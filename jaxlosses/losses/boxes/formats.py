@@ -4,8 +4,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from jaxlosses import checks
-from jaxlosses.types import ArrayLike
+from jaxlosses.core import checks
+from jaxlosses.core.types import ArrayLike
 
 __all__ = ["box_convert", "box_sanitize"]
 

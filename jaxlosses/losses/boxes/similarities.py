@@ -6,9 +6,9 @@
 from jax import Array
 from jaxtyping import Float
 
-from jaxlosses import checks
-from jaxlosses.losses.boxes import formulas
-from jaxlosses.types import ArrayLike, Number
+from jaxlosses.core import checks
+from jaxlosses.core.types import ArrayLike, Number
+from jaxlosses.losses.boxes import iou as formulas
 
 __all__ = ["box_cdiou", "box_ciou", "box_diou", "box_eiou", "box_giou", "box_iou"]
 

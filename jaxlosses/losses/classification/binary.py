@@ -13,12 +13,12 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from jaxlosses import checks
-from jaxlosses._numerics import at_least, safe_log, softplus, times
+from jaxlosses.core import checks
+from jaxlosses.core.numerics import clip_below, multiply_inf_safe, safe_log, softplus
+from jaxlosses.core.reduction import reduce
+from jaxlosses.core.types import ArrayLike, Number, Reduced
 from jaxlosses.losses.classification.multiclass import normalized
-from jaxlosses.reduction import reduce
 from jaxlosses.registry import register
-from jaxlosses.types import ArrayLike, Number, Reduced
 
 __all__ = ["binary_cross_entropy", "sigmoid_binary_cross_entropy", "sigmoid_focal_loss"]
 
@@ -34,7 +34,7 @@ def _soft_example(key: Array) -> tuple[Array, Array]:
 
 
 _register = functools.partial(
-    register, family="classification", domain=("logits", "[0, 1]"), minimum=0.0, example=_example
+    register, family="classification", domain=("logits", "[0, 1]"), minimum=0.0, example_inputs=_example
 )
 
 
@@ -65,7 +65,7 @@ def sigmoid_binary_cross_entropy(
             `(1, L)`); None for 1.
         alpha: α in [0, 1], what positives weigh against negatives, shaped like `pos_weight`; 1/2 halves the loss, None
             leaves it. Holistically-nested edges: `1 - labels.mean((1, 2), keepdims=True)`, the share of negatives.
-        where: bool, a start of the shape; True counts. See `jaxlosses.reduction`, also for the next two.
+        where: bool, a start of the shape; True counts. See `jaxlosses.core.reduction`, also for the next two.
         sample_weights: numbers >= 0, a start of the shape.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -84,14 +84,16 @@ def sigmoid_binary_cross_entropy(
         Cox, The Regression Analysis of Binary Sequences, 1958, doi:10.1111/j.2517-6161.1958.tb00292.x. Balanced: Xie
         and Tu, Holistically-Nested Edge Detection, 2015, arXiv:1504.06375.
     """
-    x, t, kept = checks.same_shape("sigmoid_binary_cross_entropy", where, sample_weights, logits=logits, labels=labels)
-    checks.probabilities("sigmoid_binary_cross_entropy", "labels", t)
-    positive, negative = _for_each(kept.loss, "pos_weight", pos_weight, x), 1.0
+    x, t, mask = checks.prepare_same_shape(
+        "sigmoid_binary_cross_entropy", where, sample_weights, logits=logits, labels=labels
+    )
+    checks.check_probabilities("sigmoid_binary_cross_entropy", "labels", t)
+    positive, negative = _for_each(mask.loss, "pos_weight", pos_weight, x), 1.0
     if alpha is not None:
-        share = _for_each(kept.loss, "alpha", alpha, x)
-        checks.probabilities(kept.loss, "alpha", jnp.asarray(share))
+        share = _for_each(mask.loss, "alpha", alpha, x)
+        checks.check_probabilities(mask.loss, "alpha", jnp.asarray(share))
         positive, negative = share * positive, 1 - share
-    return reduce(_surprise(x, t, positive, negative), kept, reduction)
+    return reduce(_surprise(x, t, positive, negative), mask, reduction)
 
 
 @_register("sigmoid_focal_loss", aliases=("sigmoid_focal",), citation="arXiv:1708.02002")
@@ -120,7 +122,7 @@ def sigmoid_focal_loss(
         normalizer: what every value is divided by, or 1 if that is larger: a number, or `"positives"` for Σt over the
             batch, which with `reduction="sum"` is RetinaNet's loss; None for 1.
         axis_name: the mapped axis of devices, or several, whose positives belong to the batch as well.
-        where: bool, a start of the shape; True counts. See `jaxlosses.reduction`, also for the next two.
+        where: bool, a start of the shape; True counts. See `jaxlosses.core.reduction`, also for the next two.
         sample_weights: numbers >= 0, a start of the shape.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -139,20 +141,20 @@ def sigmoid_focal_loss(
     Reference:
         Lin, Goyal, Girshick, He and Dollár, Focal Loss for Dense Object Detection, 2017, arXiv:1708.02002.
     """
-    x, t, kept = checks.same_shape("sigmoid_focal_loss", where, sample_weights, logits=logits, labels=labels)
-    checks.probabilities("sigmoid_focal_loss", "labels", t)
+    x, t, mask = checks.prepare_same_shape("sigmoid_focal_loss", where, sample_weights, logits=logits, labels=labels)
+    checks.check_probabilities("sigmoid_focal_loss", "labels", t)
     cost = _surprise(x, t)
     lost = jnp.isinf(cost)  # by an infinite logit on the wrong side: the value is infinite, the gradient 0
     values = jnp.where(lost, jnp.inf, jnp.exp(gamma * _log_miss(x, t)) * jnp.where(lost, 0, cost))
     if alpha is not None:
         alpha = jnp.asarray(alpha, x.dtype)
-        values = times(t * alpha + (1 - t) * (1 - alpha), values)
+        values = multiply_inf_safe(t * alpha + (1 - t) * (1 - alpha), values)
     if normalizer == "positives":
-        normalizer = cast(Array, reduce(t, kept, "sum"))
+        normalizer = cast(Array, reduce(t, mask, "sum"))
         normalizer = normalizer if axis_name is None else jax.lax.psum(normalizer, axis_name)
     if isinstance(normalizer, str):
         raise ValueError(f"sigmoid_focal_loss: normalizer must be a number or 'positives', got {normalizer!r}")
-    return reduce(normalized(values, normalizer), kept, reduction)
+    return reduce(normalized(values, normalizer), mask, reduction)
 
 
 @_register(
@@ -160,7 +162,7 @@ def sigmoid_focal_loss(
     aliases=("bce",),
     domain=("probabilities", "[0, 1]"),
     citation="doi:10.1111/j.2517-6161.1958.tb00292.x",
-    example=_soft_example,
+    example_inputs=_soft_example,
 )
 def binary_cross_entropy(
     probabilities: ArrayLike,
@@ -181,7 +183,7 @@ def binary_cross_entropy(
         probabilities: `(...)`, p in [0, 1].
         labels: `(...)`, t in [0, 1], the same shape.
         eps: ε > 0, the floor, with zero gradient below it; None for the machine epsilon of the precision computed in.
-        where: bool, a start of the shape; True counts. See `jaxlosses.reduction`, also for the next two.
+        where: bool, a start of the shape; True counts. See `jaxlosses.core.reduction`, also for the next two.
         sample_weights: numbers >= 0, a start of the shape.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -199,20 +201,20 @@ def binary_cross_entropy(
     Reference:
         Cox, The Regression Analysis of Binary Sequences, 1958, doi:10.1111/j.2517-6161.1958.tb00292.x.
     """
-    p, t, kept = checks.same_shape(
+    p, t, mask = checks.prepare_same_shape(
         "binary_cross_entropy", where, sample_weights, probabilities=probabilities, labels=labels
     )
-    checks.probabilities("binary_cross_entropy", "probabilities", p)
-    checks.probabilities("binary_cross_entropy", "labels", t)
+    checks.check_probabilities("binary_cross_entropy", "probabilities", p)
+    checks.check_probabilities("binary_cross_entropy", "labels", t)
     floor = jnp.asarray(jnp.finfo(p.dtype).eps if eps is None else eps, p.dtype)
-    log_p, log_not_p = safe_log(at_least(p, floor)), safe_log(at_least(1 - p, floor))
-    return reduce(t * -log_p + (1 - t) * -log_not_p, kept, reduction)
+    log_p, log_not_p = safe_log(clip_below(p, floor)), safe_log(clip_below(1 - p, floor))
+    return reduce(t * -log_p + (1 - t) * -log_not_p, mask, reduction)
 
 
 def _surprise(
     x: Float[Array, "*s"], t: Float[Array, "*s"], positive: Array | float = 1.0, negative: Array | float = 1.0
 ) -> Float[Array, "*s"]:
-    return times(positive * t, softplus(-x)) + times(negative * (1 - t), softplus(x))
+    return multiply_inf_safe(positive * t, softplus(-x)) + multiply_inf_safe(negative * (1 - t), softplus(x))
 
 
 def _log_miss(x: Float[Array, "*s"], t: Float[Array, "*s"]) -> Float[Array, "*s"]:
@@ -235,5 +237,5 @@ def _for_each(loss: str, name: str, value: ArrayLike | None, x: Float[Array, "..
             f"{loss}: {name} {weight.shape} must be a number or broadcast to logits {x.shape} with the same rank; "
             f"did you mean {name}[None, :]?"
         )
-    checks.expect(loss, name, lambda: weight >= 0, "be >= 0")
+    checks.check_values(loss, name, lambda: weight >= 0, "be >= 0")
     return weight

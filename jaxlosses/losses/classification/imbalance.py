@@ -14,9 +14,10 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from jaxlosses import checks
-from jaxlosses._numerics import safe_divide
-from jaxlosses.types import ArrayLike, Number
+from jaxlosses.core import checks
+from jaxlosses.core.masks import align
+from jaxlosses.core.numerics import safe_divide
+from jaxlosses.core.types import ArrayLike, Number
 
 __all__ = [
     "class_counts",
@@ -55,10 +56,10 @@ def class_counts(labels: ArrayLike, classes: int, *, where: ArrayLike | None = N
     if not jnp.issubdtype(ids.dtype, jnp.integer):
         raise TypeError(f"class_counts: labels must be integers, got {ids.dtype}; labels.astype(jnp.int32)?")
     ids = ids.astype(jnp.int32)
-    kept = checks.keep("class_counts", where, None, ids.shape)
+    loss_mask = checks.make_mask("class_counts", where, None, ids.shape)
     counted = (ids >= 0) & (ids < classes)
-    if kept.mask is not None:
-        counted &= checks.align(kept.mask, ids.ndim)
+    if loss_mask.where is not None:
+        counted &= align(loss_mask.where, ids.ndim)
     return jnp.bincount(jnp.where(counted, ids, classes).ravel(), length=classes + 1)[:classes]
 
 
@@ -151,7 +152,7 @@ def effective_number_weights(
     """
     n = _vector("effective_number_weights", "counts", counts)
     beta = jnp.asarray(beta, n.dtype)
-    checks.expect("effective_number_weights", "beta", lambda: (beta >= 0) & (beta <= 1), "lie in [0, 1]")
+    checks.check_values("effective_number_weights", "beta", lambda: (beta >= 0) & (beta <= 1), "lie in [0, 1]")
     everything = beta == 1
     # 1 - β^n without cancellation for β near 1, where it is n (1 - β)
     effective = -jnp.expm1(n * jnp.log(jnp.where(everything | (beta == 0), 0.5, beta)))
@@ -220,8 +221,8 @@ def hardest(
     (x,) = checks.to_floats("hardest", losses=losses)
     if axis is not None:
         axis = checks.check_axis("hardest", "losses", x, axis)
-    kept = checks.keep("hardest", where, None, x.shape)
-    mask = jnp.ones(x.shape, bool) if kept.mask is None else jnp.broadcast_to(kept.mask, x.shape)
+    loss_mask = checks.make_mask("hardest", where, None, x.shape)
+    mask = jnp.ones(x.shape, bool) if loss_mask.where is None else jnp.broadcast_to(loss_mask.where, x.shape)
     x = jax.lax.stop_gradient(jnp.where(jnp.isnan(x), jnp.inf, x))
     count = lambda chosen: jnp.sum(chosen, axis, dtype=x.dtype, keepdims=True)  # noqa: E731
     chosen = jnp.zeros(x.shape, bool) if threshold is None else mask & (x > threshold)
@@ -253,5 +254,5 @@ def _vector(name: str, argument: str, value: ArrayLike) -> Float[Array, " classe
     (array,) = checks.to_floats(name, **{argument: value})
     if array.ndim != 1:
         raise ValueError(f"{name}: {argument} {array.shape} must be (classes,); see class_counts")
-    checks.expect(name, argument, lambda: array >= 0, "be >= 0")
+    checks.check_values(name, argument, lambda: array >= 0, "be >= 0")
     return array

@@ -8,8 +8,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxlosses import checks
-from jaxlosses._numerics import at_least, safe_log
+from jaxlosses.core import checks
+from jaxlosses.core.numerics import clip_below, safe_log
+from jaxlosses.core.reduction import reduce
+from jaxlosses.core.types import ArrayLike, Number, Reduced
 from jaxlosses.losses.classification.multiclass import (
     check_normalize,
     counts_of,
@@ -17,8 +19,6 @@ from jaxlosses.losses.classification.multiclass import (
     register_class_loss,
     weigh_classes,
 )
-from jaxlosses.reduction import reduce
-from jaxlosses.types import ArrayLike, Number, Reduced
 
 __all__ = ["log_loss", "nll_loss"]
 
@@ -38,7 +38,7 @@ def _probability_example(key: Array) -> tuple[Array, Array]:
     aliases=("nll",),
     domain=("log-probabilities", "class ids or distributions"),
     citation="Fisher 1922, doi:10.1098/rsta.1922.0009",
-    example=_log_example,
+    example_inputs=_log_example,
 )
 def nll_loss(
     log_probabilities: ArrayLike,
@@ -66,7 +66,7 @@ def nll_loss(
         ignore_label: a class id that counts as masked, such as -100 or 255.
         normalize: what a row counts for in a mean: `"weight_sum"` for the weight of its label, as in torch, or
             `"count"` for 1, as in Keras.
-        where: bool, a start of the shape without `axis`; True counts. See `jaxlosses.reduction`, also for the next two.
+        where: bool, a start of the shape without `axis`; True counts. See `jaxlosses.core.reduction`, also for the next two.
         sample_weights: numbers >= 0, aligned like `where`.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -86,7 +86,7 @@ def nll_loss(
         Fisher, On the Mathematical Foundations of Theoretical Statistics, 1922, doi:10.1098/rsta.1922.0009.
     """
     check_normalize("nll_loss", normalize)
-    log_p, truth, kept = checks.classes(
+    log_p, truth, mask = checks.prepare_scores_and_labels(
         "nll_loss",
         where,
         sample_weights,
@@ -95,17 +95,19 @@ def nll_loss(
         log_probabilities=log_probabilities,
         labels=labels,
     )
-    checks.expect("nll_loss", "log_probabilities", lambda: log_p <= 0, "be <= 0 (logits? see softmax_cross_entropy)")
-    weights = weigh_classes(kept.loss, class_weights, log_p, axis)
-    values = truth.expect(jnp.negative, log_p, weights=weights)
-    return reduce(values, kept, reduction, counts_of(truth, weights, normalize))
+    checks.check_values(
+        "nll_loss", "log_probabilities", lambda: log_p <= 0, "be <= 0 (logits? see softmax_cross_entropy)"
+    )
+    weights = weigh_classes(mask.loss, class_weights, log_p, axis)
+    values = truth.expected_cost(jnp.negative, log_p, weights=weights)
+    return reduce(values, mask, reduction, counts_of(truth, weights, normalize))
 
 
 @register_class_loss(
     "log_loss",
     domain=("probabilities", "class ids or distributions"),
     citation="doi:10.1111/j.2517-6161.1952.tb00104.x",
-    example=_probability_example,
+    example_inputs=_probability_example,
 )
 def log_loss(
     probabilities: ArrayLike,
@@ -135,7 +137,7 @@ def log_loss(
         ignore_label: a class id that counts as masked, such as -100 or 255.
         normalize: what a row counts for in a mean: `"weight_sum"` for the weight of its label, as in torch, or
             `"count"` for 1, as in Keras.
-        where: bool, a start of the shape without `axis`; True counts. See `jaxlosses.reduction`, also for the next two.
+        where: bool, a start of the shape without `axis`; True counts. See `jaxlosses.core.reduction`, also for the next two.
         sample_weights: numbers >= 0, aligned like `where`.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -156,7 +158,7 @@ def log_loss(
         Good, Rational Decisions, 1952, doi:10.1111/j.2517-6161.1952.tb00104.x.
     """
     check_normalize("log_loss", normalize)
-    p, truth, kept = checks.classes(
+    p, truth, mask = checks.prepare_scores_and_labels(
         "log_loss",
         where,
         sample_weights,
@@ -165,8 +167,8 @@ def log_loss(
         probabilities=probabilities,
         labels=labels,
     )
-    checks.probabilities("log_loss", "probabilities", p)
+    checks.check_probabilities("log_loss", "probabilities", p)
     floor = jnp.asarray(jnp.finfo(p.dtype).eps if eps is None else eps, p.dtype)
-    weights = weigh_classes(kept.loss, class_weights, p, axis)
-    values = truth.expect(lambda p: -safe_log(at_least(p, floor)), p, weights=weights)
-    return reduce(values, kept, reduction, counts_of(truth, weights, normalize))
+    weights = weigh_classes(mask.loss, class_weights, p, axis)
+    values = truth.expected_cost(lambda p: -safe_log(clip_below(p, floor)), p, weights=weights)
+    return reduce(values, mask, reduction, counts_of(truth, weights, normalize))

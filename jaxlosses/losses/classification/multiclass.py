@@ -18,12 +18,19 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float
 
-from jaxlosses import checks
-from jaxlosses._labels import Labels
-from jaxlosses._numerics import log_complement, log_partition, log_rest, log_softmax, safe_divide, times
-from jaxlosses.reduction import reduce
+from jaxlosses.core import checks
+from jaxlosses.core.labels import Labels
+from jaxlosses.core.numerics import (
+    log1m_prob,
+    log_softmax_from_parts,
+    log_sum_others,
+    logsumexp_parts,
+    multiply_inf_safe,
+    safe_divide,
+)
+from jaxlosses.core.reduction import reduce
+from jaxlosses.core.types import ArrayLike, Number, Reduced
 from jaxlosses.registry import register
-from jaxlosses.types import ArrayLike, Number, Reduced
 
 __all__ = ["softmax_cross_entropy", "softmax_focal_loss"]
 
@@ -37,11 +44,11 @@ def example(key: Array) -> tuple[Array, Array]:
 register_class_loss = functools.partial(
     register,
     family="classification",
-    consumes="classes",
-    mask_lacks=1,
+    input_kind="classes",
+    num_event_axes=1,
     domain=("logits", "class ids or distributions"),
     minimum=0.0,
-    example=example,
+    example_inputs=example,
 )
 
 
@@ -74,7 +81,7 @@ def softmax_cross_entropy(
         ignore_label: a class id that counts as masked, such as -100 or 255.
         normalize: what a row counts for in a mean: `"weight_sum"` for the weight of its label, as in torch, or
             `"count"` for 1, as in Keras.
-        where: bool, a start of the shape without `axis`; True counts. See `jaxlosses.reduction`, also for the next two.
+        where: bool, a start of the shape without `axis`; True counts. See `jaxlosses.core.reduction`, also for the next two.
         sample_weights: numbers >= 0, aligned like `where`.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -95,7 +102,7 @@ def softmax_cross_entropy(
         Bridle, Probabilistic Interpretation of Feedforward Classification Network Outputs, 1990,
         doi:10.1007/978-3-642-76153-9_28. Label smoothing: Szegedy et al., 2015, arXiv:1512.00567.
     """
-    logits, truth, kept = checks.classes(
+    logits, truth, mask = checks.prepare_scores_and_labels(
         "softmax_cross_entropy",
         where,
         sample_weights,
@@ -105,9 +112,9 @@ def softmax_cross_entropy(
         labels=labels,
     )
     check_normalize("softmax_cross_entropy", normalize)
-    weights = weigh_classes(kept.loss, class_weights, logits, axis)
+    weights = weigh_classes(mask.loss, class_weights, logits, axis)
     values = smoothed_surprise(logits, truth, label_smoothing, weights)
-    return reduce(values, kept.with_classes(logits, axis), reduction, counts_of(truth, weights, normalize))
+    return reduce(values, mask.with_classes(logits, axis), reduction, counts_of(truth, weights, normalize))
 
 
 @register_class_loss("softmax_focal_loss", aliases=("softmax_focal",), citation="arXiv:1708.02002")
@@ -140,7 +147,7 @@ def softmax_focal_loss(
             background, with `reduction="sum"`.
         axis: the class axis of the logits.
         ignore_label: a class id that counts as masked, such as -100 or 255.
-        where: bool, a start of the shape without `axis`; True counts. See `jaxlosses.reduction`, also for the next two.
+        where: bool, a start of the shape without `axis`; True counts. See `jaxlosses.core.reduction`, also for the next two.
         sample_weights: numbers >= 0, aligned like `where`.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -159,20 +166,20 @@ def softmax_focal_loss(
     Reference:
         Lin, Goyal, Girshick, He and Dollár, Focal Loss for Dense Object Detection, 2017, arXiv:1708.02002.
     """
-    logits, truth, kept = checks.classes(
+    logits, truth, mask = checks.prepare_scores_and_labels(
         "softmax_focal_loss", where, sample_weights, axis=axis, ignore_label=ignore_label, logits=logits, labels=labels
     )
 
     def cost(z: Array, top: Array, log_total: Array, rest: Array) -> Array:
-        log_p = log_softmax(z, top, log_total)
+        log_p = log_softmax_from_parts(z, top, log_total)
         absent = log_p == -jnp.inf
-        easiness = jnp.exp(gamma * log_complement(log_p, log_total, rest))
+        easiness = jnp.exp(gamma * log1m_prob(log_p, log_total, rest))
         return jnp.where(absent, jnp.inf, easiness * -jnp.where(absent, 0, log_p))
 
-    alphas = None if alpha is None else _per_class(kept.loss, "alpha", alpha, logits, axis)
-    top, log_total = log_partition(logits, axis)
-    values = truth.expect(cost, logits, top, log_total, log_rest(logits, top, axis), weights=alphas)
-    return reduce(normalized(values, normalizer), kept.with_classes(logits, axis), reduction)
+    alphas = None if alpha is None else _per_class(mask.loss, "alpha", alpha, logits, axis)
+    top, log_total = logsumexp_parts(logits, axis)
+    values = truth.expected_cost(cost, logits, top, log_total, log_sum_others(logits, top, axis), weights=alphas)
+    return reduce(normalized(values, normalizer), mask.with_classes(logits, axis), reduction)
 
 
 def normalized(values: Float[Array, "*s"], normalizer: Number | None) -> Float[Array, "*s"]:
@@ -190,16 +197,16 @@ def smoothed_surprise(
     logits: Float[Array, "..."], truth: Labels, label_smoothing: Number, weights: Array | None = None
 ) -> Float[Array, "..."]:
     """The cross-entropy of each row, with its labels smoothed over the classes that are not taken out."""
-    arrays = (logits, *log_partition(logits, truth.axis))
-    values = truth.expect(_surprise, *arrays, weights=weights)
+    arrays = (logits, *logsumexp_parts(logits, truth.axis))
+    values = truth.expected_cost(_surprise, *arrays, weights=weights)
     if isinstance(label_smoothing, int | float) and label_smoothing == 0:
         return values
     evenly = _mean_over(logits > -jnp.inf, _surprise(*arrays), weights, truth.axis)
-    return times(1 - jnp.asarray(label_smoothing, values.dtype), values) + label_smoothing * evenly
+    return multiply_inf_safe(1 - jnp.asarray(label_smoothing, values.dtype), values) + label_smoothing * evenly
 
 
 def _surprise(z: Array, top: Array, log_total: Array) -> Array:
-    return -log_softmax(z, top, log_total)
+    return -log_softmax_from_parts(z, top, log_total)
 
 
 def weigh_classes(loss: str, class_weights: ArrayLike | None, like: Array, axis: int) -> Array | None:
@@ -207,7 +214,7 @@ def weigh_classes(loss: str, class_weights: ArrayLike | None, like: Array, axis:
     if class_weights is None:
         return None
     weights = _per_class(loss, "class_weights", class_weights, like, axis)
-    checks.expect(loss, "class_weights", lambda: weights >= 0, "be >= 0")
+    checks.check_values(loss, "class_weights", lambda: weights >= 0, "be >= 0")
     return weights
 
 
@@ -215,7 +222,7 @@ def counts_of(truth: Labels, weights: Array | None, normalize: str) -> Float[Arr
     """What each row counts for in a mean: 1, or Σ_k w_k t_k over Σ_k t_k."""
     if weights is None or normalize == "count":
         return None
-    counts = truth.expect(lambda w: w, weights)
+    counts = truth.expected_cost(lambda w: w, weights)
     if truth.distributions is None:
         return counts
     return safe_divide(counts, jnp.sum(truth.distributions, truth.axis), otherwise=1.0)

@@ -9,10 +9,10 @@ n_pair_loss              one positive against those of all other anchors, by dot
 info_nce_loss            the same by cosines and with a temperature; given negatives; both directions (CLIP)
 """
 
-from jaxlosses.losses.embeddings.candidates import (
+from jaxlosses.losses.embeddings.contrastive import (
     info_nce_loss as info_nce_loss,
 )
-from jaxlosses.losses.embeddings.candidates import (
+from jaxlosses.losses.embeddings.contrastive import (
     n_pair_loss as n_pair_loss,
 )
 from jaxlosses.losses.embeddings.distances import (
@@ -27,18 +27,18 @@ from jaxlosses.losses.embeddings.distances import (
 from jaxlosses.losses.embeddings.distances import (
     squared_distance as squared_distance,
 )
-from jaxlosses.losses.embeddings.mining import (
-    batch_all_triplet_loss as batch_all_triplet_loss,
-)
-from jaxlosses.losses.embeddings.mining import (
-    batch_hard_triplet_loss as batch_hard_triplet_loss,
-)
-from jaxlosses.losses.embeddings.mining import (
-    semi_hard_triplet_loss as semi_hard_triplet_loss,
-)
 from jaxlosses.losses.embeddings.pairs import (
     contrastive_loss as contrastive_loss,
 )
 from jaxlosses.losses.embeddings.pairs import (
     triplet_loss as triplet_loss,
+)
+from jaxlosses.losses.embeddings.triplet_mining import (
+    batch_all_triplet_loss as batch_all_triplet_loss,
+)
+from jaxlosses.losses.embeddings.triplet_mining import (
+    batch_hard_triplet_loss as batch_hard_triplet_loss,
+)
+from jaxlosses.losses.embeddings.triplet_mining import (
+    semi_hard_triplet_loss as semi_hard_triplet_loss,
 )

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from jaxlosses import checks
-from jaxlosses._numerics import safe_divide
-from jaxlosses.types import ArrayLike, Number
+from jaxlosses.core import checks
+from jaxlosses.core.numerics import safe_divide
+from jaxlosses.core.types import ArrayLike, Number
 
 __all__ = ["cosine_similarity", "euclidean_distance", "l2_normalize", "squared_distance"]
 
@@ -183,7 +183,7 @@ def _difference(name: str, x: ArrayLike, y: ArrayLike, pairwise: bool) -> Float[
 
 def _enter(name: str, x: ArrayLike, y: ArrayLike, pairwise: bool) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     if not pairwise:
-        a, b, _ = checks.same_shape(name, None, None, consumed=-1, x=x, y=y)
+        a, b, _ = checks.prepare_same_shape(name, None, None, consumed=-1, x=x, y=y)
         return a, b
     a, b = checks.to_floats(name, x=x, y=y)
     if min(a.ndim, b.ndim) < 2 or a.shape[:-2] != b.shape[:-2] or a.shape[-1] != b.shape[-1]:

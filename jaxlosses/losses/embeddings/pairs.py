@@ -14,14 +14,15 @@ import jax
 from jax import Array
 from jaxtyping import Float
 
-from jaxlosses import checks
-from jaxlosses._numerics import softplus, times
-from jaxlosses.losses.embeddings._batch import one_each
+from jaxlosses.core import checks
+from jaxlosses.core.masks import masked
+from jaxlosses.core.numerics import multiply_inf_safe, softplus
+from jaxlosses.core.reduction import reduce
+from jaxlosses.core.types import ArrayLike, Number, Reduced
+from jaxlosses.losses.embeddings._shared import one_each
 from jaxlosses.losses.embeddings.distances import norm
 from jaxlosses.losses.embeddings.distances import squared as squared_length
-from jaxlosses.reduction import reduce
 from jaxlosses.registry import register
-from jaxlosses.types import ArrayLike, Number, Reduced
 
 __all__ = ["contrastive_loss", "triplet_loss"]
 
@@ -36,7 +37,7 @@ def _triplet_example(key: Array) -> tuple[Array, Array, Array]:
     return anchors, positives, negatives
 
 
-_register = functools.partial(register, family="embeddings", consumes="features", mask_lacks=1, minimum=0.0)
+_register = functools.partial(register, family="embeddings", input_kind="features", num_event_axes=1, minimum=0.0)
 
 
 @_register(
@@ -44,7 +45,7 @@ _register = functools.partial(register, family="embeddings", consumes="features"
     aliases=("contrastive",),
     domain=("any numbers", "any numbers", "{0, 1}"),
     citation="doi:10.1109/CVPR.2006.100",
-    example=_pair_example,
+    example_inputs=_pair_example,
 )
 def contrastive_loss(
     first: ArrayLike,
@@ -69,7 +70,7 @@ def contrastive_loss(
         similar: `(...)`, y, 1 for similar and 0 for dissimilar pairs (the paper's Y is 1 - y).
         margin: m > 0, the distance from which dissimilar pairs cost nothing.
         half: keep the factor ½.
-        where: bool, a start of the shape without the last axis; True counts. See `jaxlosses.reduction`.
+        where: bool, a start of the shape without the last axis; True counts. See `jaxlosses.core.reduction`.
         sample_weights: numbers >= 0, aligned like `where`.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -88,13 +89,15 @@ def contrastive_loss(
         Hadsell, Chopra and LeCun, Dimensionality reduction by learning an invariant mapping, 2006,
         doi:10.1109/CVPR.2006.100.
     """
-    a, b, kept = checks.same_shape("contrastive_loss", where, sample_weights, consumed=-1, first=first, second=second)
+    a, b, mask = checks.prepare_same_shape(
+        "contrastive_loss", where, sample_weights, consumed=-1, first=first, second=second
+    )
     y = one_each("contrastive_loss", "similar", similar, "first", a).astype(a.dtype)
-    y = checks.masked(y, kept.mask)
-    checks.expect("contrastive_loss", "similar", lambda: (y == 0) | (y == 1), "be 0 or 1")
+    y = masked(y, mask.where)
+    checks.check_values("contrastive_loss", "similar", lambda: (y == 0) | (y == 1), "be 0 or 1")
     apart = jax.nn.relu(margin - norm(a - b))
-    values = times(y, squared_length(a - b)) + (1 - y) * apart**2
-    return reduce(values / 2 if half else values, kept, reduction)
+    values = multiply_inf_safe(y, squared_length(a - b)) + (1 - y) * apart**2
+    return reduce(values / 2 if half else values, mask, reduction)
 
 
 @_register(
@@ -102,7 +105,7 @@ def contrastive_loss(
     aliases=("triplet", "triplet_margin"),
     domain=("any numbers",) * 3,
     citation="arXiv:1503.03832",
-    example=_triplet_example,
+    example_inputs=_triplet_example,
 )
 def triplet_loss(
     anchors: ArrayLike,
@@ -130,7 +133,7 @@ def triplet_loss(
         margin: m >= 0, in units of the distance; not used if `soft_margin`.
         squared: take squared distances.
         soft_margin: softplus in the place of the hinge: every triplet keeps a gradient.
-        where: bool, a start of the shape without the last axis; True counts. See `jaxlosses.reduction`.
+        where: bool, a start of the shape without the last axis; True counts. See `jaxlosses.core.reduction`.
         sample_weights: numbers >= 0, aligned like `where`.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -149,7 +152,7 @@ def triplet_loss(
         Schroff, Kalenichenko and Philbin, FaceNet, 2015, arXiv:1503.03832. Soft margin: Hermans, Beyer and Leibe,
         In defense of the triplet loss, 2017, arXiv:1703.07737.
     """
-    a, p, n, kept = checks.same_shape(
+    a, p, n, mask = checks.prepare_same_shape(
         "triplet_loss",
         where,
         sample_weights,
@@ -159,7 +162,7 @@ def triplet_loss(
         negatives=negatives,
     )
     length = squared_length if squared else norm
-    return reduce(hinge(length(a - p) - length(a - n), margin, soft_margin), kept, reduction)
+    return reduce(hinge(length(a - p) - length(a - n), margin, soft_margin), mask, reduction)
 
 
 def hinge(gap: Float[Array, "*s"], margin: Number, soft: bool) -> Float[Array, "*s"]:

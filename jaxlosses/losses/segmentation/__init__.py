@@ -6,7 +6,9 @@ lovasz                   the Jaccard loss of hard masks, continued convexly to s
 coefficients             the ratios themselves, without smoothing, to report
 """
 
-from jaxlosses.losses.segmentation.coefficients import (
+from jaxlosses.losses.segmentation.dice import dice_loss, jaccard_loss, tversky_loss
+from jaxlosses.losses.segmentation.lovasz import lovasz_hinge_loss, lovasz_softmax_loss
+from jaxlosses.losses.segmentation.metrics import (
     dice_coefficient,
     f_beta,
     jaccard_index,
@@ -14,8 +16,6 @@ from jaxlosses.losses.segmentation.coefficients import (
     sensitivity,
     specificity,
 )
-from jaxlosses.losses.segmentation.lovasz import lovasz_hinge_loss, lovasz_softmax_loss
-from jaxlosses.losses.segmentation.overlap import dice_loss, jaccard_loss, tversky_loss
 from jaxlosses.losses.segmentation.sensitivity_specificity import sensitivity_specificity_loss
 
 __all__ = [

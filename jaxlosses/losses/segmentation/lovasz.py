@@ -27,11 +27,12 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
-from jaxlosses import checks
-from jaxlosses._numerics import absolute, safe_divide
-from jaxlosses.losses.segmentation._pixels import Pixels, Regions, pixels, register_masks, split
-from jaxlosses.reduction import reduce
-from jaxlosses.types import ArrayLike, Reduced
+from jaxlosses.core import checks
+from jaxlosses.core.masks import masked
+from jaxlosses.core.numerics import abs_zero_grad, safe_divide
+from jaxlosses.core.reduction import reduce
+from jaxlosses.core.types import ArrayLike, Reduced
+from jaxlosses.losses.segmentation._shared import Pixels, Regions, pixels, register_masks, split
 
 __all__ = ["lovasz_hinge_loss", "lovasz_softmax_loss"]
 
@@ -45,9 +46,9 @@ def _hinge_example(key: Array) -> tuple[Array, Array]:
     "lovasz_hinge_loss",
     aliases=("lovasz_hinge",),
     citation="arXiv:1705.08790",
-    mask_lacks=0,
+    num_event_axes=0,
     domain=("logits", "0 or 1"),
-    example=_hinge_example,
+    example_inputs=_hinge_example,
 )
 def lovasz_hinge_loss(
     logits: ArrayLike,
@@ -73,7 +74,7 @@ def lovasz_hinge_loss(
             and count 1, where weights of images weigh their pixels.
         axis_name: with `per_image=False`, the axis of devices whose pixels belong to the batch as well.
         ignore_label: a label whose pixels count as masked, such as 255.
-        where: bool, `(batch,)` drops images, `(batch, *space)` drops pixels; True counts. See `jaxlosses.reduction`.
+        where: bool, `(batch,)` drops images, `(batch, *space)` drops pixels; True counts. See `jaxlosses.core.reduction`.
         sample_weights: numbers >= 0; `(batch,)` weighs images, `(batch, *space)` weighs pixels inside their image.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -94,9 +95,9 @@ def lovasz_hinge_loss(
     names = ("logits", "labels")
     x = pixels("lovasz_hinge_loss", logits, labels, None, None, ignore_label, where, sample_weights, names)
     regions = split(x, batch=not per_image, axis_name=axis_name)
-    errors = checks.masked(jax.nn.relu(1 - x.p * (2 * x.g - 1)), x.kept.mask)
-    values, kept = regions.over_classes(_extension(errors, x, regions), per_class=False)
-    return reduce(values, kept, reduction)
+    errors = masked(jax.nn.relu(1 - x.p * (2 * x.g - 1)), x.loss_mask.where)
+    values, mask = regions.over_classes(_extension(errors, x, regions), per_class=False)
+    return reduce(values, mask, reduction)
 
 
 @register_masks(
@@ -104,7 +105,7 @@ def lovasz_hinge_loss(
     aliases=("lovasz_softmax",),
     citation="arXiv:1705.08790",
     domain=("probabilities", "class ids or one-hot"),
-    couples_batch=True,
+    depends_on_batch=True,
 )
 def lovasz_softmax_loss(
     probabilities: ArrayLike,
@@ -142,7 +143,7 @@ def lovasz_softmax_loss(
         per_class: return a value per class, or per image *and* class, instead of their mean.
         axis_name: without `per_image`, the axis of devices whose pixels belong to the batch as well.
         ignore_label: a class id (or, with `class_axis=None`, a label) whose pixels count as masked, such as 255.
-        where: bool, `(batch,)` drops images, `(batch, *space)` drops pixels; True counts. See `jaxlosses.reduction`.
+        where: bool, `(batch,)` drops images, `(batch, *space)` drops pixels; True counts. See `jaxlosses.core.reduction`.
         sample_weights: numbers >= 0; `(batch,)` weighs images, `(batch, *space)` weighs pixels inside their image.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -169,14 +170,14 @@ def lovasz_softmax_loss(
     if class_axis is None and classes == "present":  # the default; skipping images would let false positives go free
         classes = "all"
     regions = split(x, classes, include_background, "macro", per_class, not per_image, axis_name)
-    values, kept = regions.over_classes(_extension(absolute(x.g - x.p), x, regions), per_class)
-    return reduce(values, kept, reduction)
+    values, mask = regions.over_classes(_extension(abs_zero_grad(x.g - x.p), x, regions), per_class)
+    return reduce(values, mask, reduction)
 
 
 def _extension(errors: Float[Array, "..."], x: Pixels, regions: Regions) -> Float[Array, "..."]:
     """Σ_k m_k (J_k - J_{k-1}) of each region."""
     binary = (x.g == 0) | (x.g == 1)
-    checks.expect(x.kept.loss, "labels", lambda: binary, "be 0 or 1")
+    checks.check_values(x.loss_mask.loss, "labels", lambda: binary, "be 0 or 1")
     errors = regions.rows(errors * jnp.where(binary, 1, jnp.nan).astype(errors.dtype))
     weights = None if regions.weights is None else regions.rows(jnp.broadcast_to(regions.weights, x.g.shape))
     inputs = lax.stop_gradient(errors), regions.rows(x.g == 1), weights

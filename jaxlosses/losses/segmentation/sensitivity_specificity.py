@@ -12,10 +12,10 @@ Where there is no object, or no background, its term is 0 with zero gradient.
 
 from collections.abc import Hashable, Sequence
 
-from jaxlosses._numerics import safe_divide
-from jaxlosses.losses.segmentation._pixels import pixels, register_masks, split
-from jaxlosses.reduction import reduce
-from jaxlosses.types import ArrayLike, Number, Reduced
+from jaxlosses.core.numerics import safe_divide
+from jaxlosses.core.reduction import reduce
+from jaxlosses.core.types import ArrayLike, Number, Reduced
+from jaxlosses.losses.segmentation._shared import pixels, register_masks, split
 
 __all__ = ["sensitivity_specificity_loss"]
 
@@ -60,7 +60,7 @@ def sensitivity_specificity_loss(
         batch: sum over the images first: one value for them all, of shape () or, if `per_class`, `(classes,)`.
         axis_name: with `batch`, the axis of devices to sum over as well.
         ignore_label: a class id (or, with `class_axis=None`, a target) whose pixels count as masked, such as 255.
-        where: bool, `(batch,)` drops images, `(batch, *space)` drops pixels; True counts. See `jaxlosses.reduction`.
+        where: bool, `(batch,)` drops images, `(batch, *space)` drops pixels; True counts. See `jaxlosses.core.reduction`.
         sample_weights: numbers >= 0; `(batch,)` weighs images, `(batch, *space)` weighs pixels inside their image.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -87,5 +87,5 @@ def sensitivity_specificity_loss(
     error, background = (x.g - x.p) ** 2, x.inside - x.g
     missed = safe_divide(regions.total(error * x.g), regions.total(x.g))
     claimed = safe_divide(regions.total(error * background), regions.total(background))
-    values, kept = regions.over_classes(missed * sensitivity_weight + claimed * (1 - sensitivity_weight), per_class)
-    return reduce(values, kept, reduction)
+    values, mask = regions.over_classes(missed * sensitivity_weight + claimed * (1 - sensitivity_weight), per_class)
+    return reduce(values, mask, reduction)

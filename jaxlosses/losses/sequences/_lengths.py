@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Int
 
-from jaxlosses import checks
-from jaxlosses.types import ArrayLike
+from jaxlosses.core import checks
+from jaxlosses.core.types import ArrayLike
 
 
 class Lengths(NamedTuple):

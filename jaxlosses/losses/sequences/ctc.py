@@ -14,13 +14,14 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from jaxlosses import checks
-from jaxlosses._numerics import log_partition, log_softmax
-from jaxlosses.losses.sequences import _alignments
+from jaxlosses.core import checks
+from jaxlosses.core.masks import LossMask, align
+from jaxlosses.core.numerics import log_softmax_from_parts, logsumexp_parts
+from jaxlosses.core.reduction import reduce
+from jaxlosses.core.types import ArrayLike, Reduced
+from jaxlosses.losses.sequences import _ctc_forward_backward
 from jaxlosses.losses.sequences._lengths import Lengths, to_ids, within
-from jaxlosses.reduction import reduce
 from jaxlosses.registry import register
-from jaxlosses.types import ArrayLike, Reduced
 
 __all__ = ["ctc_collapse", "ctc_greedy_decode", "ctc_loss"]
 
@@ -34,12 +35,12 @@ def _example(key: Array) -> tuple[Array, Array]:
     "ctc_loss",
     family="sequences",
     aliases=("ctc",),
-    consumes="time",
-    mask_lacks=2,
+    input_kind="time",
+    num_event_axes=2,
     domain=("logits", "class ids, none of them blank_id"),
     minimum=0.0,
     citation="doi:10.1145/1143844.1143891",
-    example=_example,
+    example_inputs=_example,
 )
 def ctc_loss(
     logits: ArrayLike,
@@ -71,7 +72,7 @@ def ctc_loss(
         label_lengths: `(batch,)`, how many labels of each sequence are there; None for all.
         blank_id: the class that emits nothing, in [0, classes); TensorFlow's is the last one.
         zero_infinity: give labels that cannot be a loss of 0 instead of +inf; they still count in a mean.
-        where: bool, `(batch,)`; True counts. See `jaxlosses.reduction`, also for the next two.
+        where: bool, `(batch,)`; True counts. See `jaxlosses.core.reduction`, also for the next two.
         sample_weights: numbers >= 0, `(batch,)`.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -102,21 +103,21 @@ def ctc_loss(
 
     wrong = ~(jnp.all(possible, axis=1) & frames.known & real.known)
 
-    top, log_total = log_partition(jax.lax.stop_gradient(logits), axis=-1)
+    top, log_total = logsumexp_parts(jax.lax.stop_gradient(logits), axis=-1)
     usable = jnp.all(jnp.isfinite(log_total[..., 0]) | ~frames.mask, axis=1) & ~wrong
-    kept = checks.keep("ctc_loss", where, sample_weights, (batch,), usable=usable)
-    _expect(kept, frames, real, possible, None if zero_infinity else repeats)
+    loss_mask = checks.make_mask("ctc_loss", where, sample_weights, (batch,), valid=usable)
+    _expect(loss_mask, frames, real, possible, None if zero_infinity else repeats)
 
     # Frames are masked in what is read from the logits and not in the logits, which are so much larger.
-    there = frames.mask if kept.mask is None else frames.mask & kept.mask[:, None]
+    there = frames.mask if loss_mask.where is None else frames.mask & loss_mask.where[:, None]
     log_total = _with_slope(log_total, logits, top, there[..., None])
     ids = jnp.pad(jnp.clip(labels, 0, classes - 1), ((0, 0), (1, 0)), constant_values=blank_id)
-    log_p = log_softmax(_at(logits, ids), *(jnp.transpose(x, (1, 2, 0)) for x in (top, log_total)))
+    log_p = log_softmax_from_parts(_at(logits, ids), *(jnp.transpose(x, (1, 2, 0)) for x in (top, log_total)))
     log_p = jnp.where(there.T[:, None], log_p, 0)
-    values = _alignments.surprise(log_p, repeats.T, there.T, real.lengths)
+    values = _ctc_forward_backward.surprise(log_p, repeats.T, there.T, real.lengths)
     if zero_infinity:
         values = jnp.where(values == jnp.inf, 0, values)
-    return reduce(values * jnp.where(wrong, jnp.nan, 1).astype(values.dtype), kept, reduction)
+    return reduce(values * jnp.where(wrong, jnp.nan, 1).astype(values.dtype), loss_mask, reduction)
 
 
 def ctc_collapse(
@@ -206,13 +207,17 @@ def _inputs(logits: ArrayLike, labels: ArrayLike, blank_id: int) -> tuple[Array,
 
 
 def _expect(
-    kept: checks.Kept, frames: Lengths, real: Lengths, possible: Bool[Array, "..."], repeats: Bool[Array, "..."] | None
+    loss_mask: LossMask,
+    frames: Lengths,
+    real: Lengths,
+    possible: Bool[Array, "..."],
+    repeats: Bool[Array, "..."] | None,
 ) -> None:
     """Under `checked`, raise for what cannot be; with repeats given, also for labels that do not fit their frames."""
 
     def expect(argument: str, good: Bool[Array, "..."], must: str) -> None:
-        masked = jnp.asarray(False) if kept.mask is None else ~kept.mask
-        checks.expect(kept.loss, argument, lambda: good | checks.align(masked, good.ndim), must)
+        masked = jnp.asarray(False) if loss_mask.where is None else ~loss_mask.where
+        checks.check_values(loss_mask.loss, argument, lambda: good | align(masked, good.ndim), must)
 
     expect("input_lengths", frames.known, f"lie in [0, {frames.mask.shape[1]}]")
     expect("label_lengths", real.known, f"lie in [0, {real.mask.shape[1]}]")
@@ -250,5 +255,5 @@ def _with_slope(
 def _with_slope_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     _, logits, top, there = primals
     log_total = _with_slope(*primals)
-    softmax = jnp.where(there, jnp.exp(log_softmax(logits, top, log_total)), 0)
+    softmax = jnp.where(there, jnp.exp(log_softmax_from_parts(logits, top, log_total)), 0)
     return log_total, jnp.sum(softmax * tangents[1], axis=-1, keepdims=True)

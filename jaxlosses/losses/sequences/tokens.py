@@ -15,13 +15,14 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from jaxlosses import checks
-from jaxlosses._numerics import safe_divide, times
+from jaxlosses.core import checks
+from jaxlosses.core.masks import LossMask
+from jaxlosses.core.numerics import multiply_inf_safe, safe_divide
+from jaxlosses.core.reduction import reduce
+from jaxlosses.core.types import ArrayLike, Number, Reduced
 from jaxlosses.losses.classification.multiclass import smoothed_surprise
 from jaxlosses.losses.sequences._lengths import within
-from jaxlosses.reduction import reduce
 from jaxlosses.registry import register
-from jaxlosses.types import ArrayLike, Number, Reduced
 
 __all__ = ["perplexity", "sequence_cross_entropy"]
 
@@ -37,12 +38,12 @@ def _example(key: Array) -> tuple[Array, Array]:
     "sequence_cross_entropy",
     family="sequences",
     aliases=("seq2seq_cross_entropy",),
-    consumes="classes and time",
-    mask_lacks=1,
+    input_kind="classes and time",
+    num_event_axes=1,
     domain=("logits", "class ids or distributions"),
     minimum=0.0,
     citation="arXiv:1409.3215",
-    example=_example,
+    example_inputs=_example,
 )
 def sequence_cross_entropy(
     logits: ArrayLike,
@@ -70,7 +71,7 @@ def sequence_cross_entropy(
         label_smoothing: in [0, 1], see `softmax_cross_entropy`.
         ignore_label: a class id that counts as padding, such as -100.
         normalization: `"token"`, `"sequence"` or `"batch"`, what the values are and what they count for in a mean.
-        where: bool, `(batch,)` drops sequences, `(batch, time)` drops tokens; True counts. See `jaxlosses.reduction`.
+        where: bool, `(batch,)` drops sequences, `(batch, time)` drops tokens; True counts. See `jaxlosses.core.reduction`.
         sample_weights: numbers >= 0; `(batch,)` weighs sequences, `(batch, time)` weighs tokens inside their sequence.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -100,31 +101,46 @@ def sequence_cross_entropy(
     if len(shape) != 3:
         raise ValueError(f"{loss}: logits {shape} must be (batch, time, classes)")
     given = within(loss, "lengths", lengths, shape[:2])
-    z, truth, kept = checks.classes(
+    z, truth, loss_mask = checks.prepare_scores_and_labels(
         loss,
         where,
         sample_weights,
         axis=-1,
         ignore_label=ignore_label,
-        counted=None if lengths is None else given.mask,
+        extra_where=None if lengths is None else given.mask,
         logits=logits,
         labels=labels,
     )
-    tokens = kept.with_classes(z, -1)
-    assert tokens.mask is not None
-    mask = jnp.broadcast_to(tokens.mask, shape[:2])
-    weights, kept = tokens.by_example(weigh_inside=sample_weights is not None and np.ndim(sample_weights) > 1)
-    w = jnp.where(mask, jnp.ones(shape[:2], z.dtype) if weights is None else weights.astype(z.dtype), 0)
-    surprise = jnp.where(mask, smoothed_surprise(z, truth, label_smoothing), 0)
-    total, size = jnp.sum(times(w, surprise), axis=1), jnp.sum(w, axis=1)
-    assert kept.mask is not None
-    in_range = given.known | ~kept.mask
-    if kept.weights is not None:  # a weight of 0 switches a sequence off, whatever it holds
-        in_range |= kept.weights == 0
-    checks.expect(loss, "lengths", lambda: in_range, f"lie in [0, {shape[1]}]")
+    loss_mask = loss_mask.with_classes(z, -1)
+    assert loss_mask.where is not None
+    there = jnp.broadcast_to(loss_mask.where, shape[:2])
+    weights, loss_mask = _split_weights(loss_mask, of_tokens=sample_weights is not None and np.ndim(sample_weights) > 1)
+    w = jnp.where(there, jnp.ones(shape[:2], z.dtype) if weights is None else weights.astype(z.dtype), 0)
+    surprise = jnp.where(there, smoothed_surprise(z, truth, label_smoothing), 0)
+    total, size = jnp.sum(multiply_inf_safe(w, surprise), axis=1), jnp.sum(w, axis=1)
+    assert loss_mask.where is not None
+    in_range = given.known | ~loss_mask.where
+    if loss_mask.sample_weights is not None:  # a weight of 0 switches a sequence off, whatever it holds
+        in_range |= loss_mask.sample_weights == 0
+    checks.check_values(loss, "lengths", lambda: in_range, f"lie in [0, {shape[1]}]")
     values = safe_divide(total, size) if normalization == "sequence" else total
     values *= jnp.where(in_range, 1, jnp.nan).astype(values.dtype)
-    return reduce(values, kept, reduction, counts=size if normalization == "token" else None)
+    return reduce(values, loss_mask, reduction, counts=size if normalization == "token" else None)
+
+
+def _split_weights(mask: LossMask, of_tokens: bool) -> tuple[Float[Array, "batch time"] | None, LossMask]:
+    """The weights of tokens inside their sequences, if they are that, and the mask of whole sequences.
+
+    A sequence of which no token counts is masked.
+    """
+    weights = mask.sample_weights
+    if weights is not None and of_tokens:
+        mask = mask.restrict(weights > 0)
+    assert mask.where is not None
+    of_sequences = mask._replace(where=jnp.any(mask.where, axis=1), sample_weights=None, shape=None)
+    if weights is None or of_tokens:
+        return weights, of_sequences
+    return None, of_sequences._replace(sample_weights=weights.reshape(-1))
 
 
 def perplexity(

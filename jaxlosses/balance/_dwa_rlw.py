@@ -1,0 +1,133 @@
+"""Weights that follow from what the losses were, or from nothing at all."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from jaxlosses.balance._balancer import Balancer, Scalars, named, sorted_names, vector, zeros
+from jaxlosses.core.numerics import safe_divide
+from jaxlosses.core.types import Number
+
+
+class DWAState(NamedTuple):
+    """The state of `dwa`.
+
+    Attributes:
+        weights: for the next evaluation.
+        losses: the mean losses of the last period in which a term took part; 0: none yet.
+        sums: of the losses in this period so far.
+        counts: in how many updates of this period each term took part.
+        updates: the number of updates in this period.
+    """
+
+    weights: dict[str, Array]
+    losses: Float[Array, "K"]
+    sums: Float[Array, "K"]
+    counts: Float[Array, "K"]
+    updates: Array
+
+
+def dwa(temperature: Number = 2.0, *, period: Number = 1) -> Balancer:
+    """Dynamic weight average: more weight for losses that fall more slowly than the others.
+
+        w = K softmax(r/T),   r = L(t-1)/L(t-2)
+
+    with L(t) the mean loss of period t. The weights change at the end of a period; they are 1 in the first two.
+
+    Args:
+        temperature: T > 0; the larger, the more equal the weights.
+        period: over how many updates losses are averaged. The paper averages over epochs; with the default, update
+            once in an epoch, with its mean losses. Single batches are too noisy to compare.
+
+    Returns:
+        A `Balancer` with `update(losses, state)`. Weights are positive and sum to K.
+
+    Raises:
+        ValueError: when updating, if a term has no loss; the message names it.
+
+    Example:
+        >>> from jaxlosses import balance
+        >>> balancer = balance.dwa()
+        >>> state = balancer.init(["seg", "depth"])
+        >>> for losses in ({"seg": 2.0, "depth": 1.0}, {"seg": 1.0, "depth": 0.9}):
+        ...     weights, state = balancer.update(losses, state)
+        >>> round(float(weights["seg"]), 4), round(float(weights["depth"]), 4)  # e^0.25, e^0.45 over their mean
+        (0.9003, 1.0997)
+
+    Reference:
+        Liu, Johns and Davison, End-to-End Multi-Task Learning with Attention, 2019, arXiv:1803.10704.
+    """
+
+    def init(names: Iterable[str]) -> DWAState:
+        terms = sorted_names("dwa", names)
+        return DWAState(
+            named(terms, zeros(terms) + 1), zeros(terms), zeros(terms), zeros(terms), jnp.zeros((), jnp.int32)
+        )
+
+    def update(losses: Scalars, state: DWAState) -> tuple[dict[str, Array], DWAState]:
+        now = vector("dwa", "losses", losses, state.weights)
+        sums, counts, updates = state.sums + now, state.counts + (now != 0).astype(now.dtype), state.updates + 1
+        means = safe_divide(sums, counts)
+        ratios = jnp.where(means == 0, 1, safe_divide(means, state.losses, otherwise=1.0))
+        weights = len(now) * jax.nn.softmax(ratios / jnp.asarray(temperature, jnp.float32))
+        known = jnp.where(means == 0, state.losses, means)
+        ended = DWAState(named(state.weights, weights), known, 0 * sums, 0 * counts, 0 * updates)
+        going_on = state._replace(sums=sums, counts=counts, updates=updates)
+        state = jax.tree.map(lambda new, old: jnp.where(updates >= period, new, old), ended, going_on)
+        return state.weights, state
+
+    return Balancer(init, update)
+
+
+class RLWState(NamedTuple):
+    """The state of `rlw`.
+
+    Attributes:
+        weights: for the next evaluation.
+    """
+
+    weights: dict[str, Array]
+
+
+def rlw() -> Balancer:
+    """Random loss weights, drawn anew in every step: the baseline that elaborate methods have to beat.
+
+        w = softmax(z),   z ~ N(0, 1)
+
+    Args:
+        (none)
+
+    Returns:
+        A `Balancer` with `update(losses, state, key)`, which does not look at the losses. Weights are positive and
+        sum to 1; the first ones are 1/K.
+
+    Raises:
+        ValueError: when updating, if a term has no loss; the message names it.
+
+    Example:
+        >>> import jax
+        >>> from jaxlosses import balance
+        >>> balancer = balance.rlw()
+        >>> state = balancer.init(["seg", "depth"])
+        >>> weights, state = balancer.update({"seg": 2.0, "depth": 1.0}, state, jax.random.key(0))
+        >>> round(float(weights["seg"] + weights["depth"]), 4)
+        1.0
+
+    Reference:
+        Lin et al., Reasonable Effectiveness of Random Weighting, 2022, arXiv:2111.10603.
+    """
+
+    def init(names: Iterable[str]) -> RLWState:
+        terms = sorted_names("rlw", names)
+        return RLWState(named(terms, jnp.full(len(terms), 1 / len(terms), jnp.float32)))
+
+    def update(losses: Scalars, state: RLWState, key: Array) -> tuple[dict[str, Array], RLWState]:
+        terms = vector("rlw", "losses", losses, state.weights)
+        weights = named(state.weights, jax.nn.softmax(jax.random.normal(key, terms.shape, jnp.float32)))
+        return weights, RLWState(weights)
+
+    return Balancer(init, update)

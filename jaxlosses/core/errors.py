@@ -1,0 +1,62 @@
+"""The phrases that error messages share. A message names the call, what came, what was expected, and the likely fix."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+
+class AlignmentError(ValueError):
+    """A mask or weight whose shape is no prefix of the shape it belongs to."""
+
+    def __init__(self, loss: str, argument: str, shape: tuple[int, ...], expected: tuple[int, ...], hint: str):
+        prefixes = sorted({expected[:k] for k in range(1, len(expected) + 1)}, key=len) or [()]
+        super().__init__(f"{loss}: {argument} {shape} must be {' or '.join(map(str, prefixes))}; {hint}")
+        self.argument, self.shape, self.expected = argument, shape, expected
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """The end of an error message about an unknown word: the nearest known one, or else `otherwise`."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; {otherwise}" if otherwise else ""
+
+
+def one_of(loss: str, argument: str, value: object, allowed: Iterable[object]) -> None:
+    """Raise unless `value` is one of a few allowed ones."""
+    allowed = tuple(allowed)
+    if value not in allowed:
+        words = [word for word in allowed if isinstance(word, str)]
+        hint = did_you_mean(value, words) if isinstance(value, str) else ""
+        raise ValueError(f"{loss}: {argument} must be one of {', '.join(map(repr, allowed))}, got {value!r}{hint}")
+
+
+def shape_hint(first: str, a: tuple[int, ...], second: str, b: tuple[int, ...]) -> str:
+    """The likely fix where `first` of shape `a` and `second` of shape `b` should have one shape."""
+    for name, longer, shorter in ((second, b, a), (first, a, b)):
+        if longer[-1:] == (1,) and longer[:-1] == shorter:
+            return f"did you mean {name}{index_last(len(longer))}?"
+    transposed = f"did you mean to transpose {second}?" if sorted(a) == sorted(b) else ""
+    try:
+        both = np.broadcast_shapes(a, b)
+    except ValueError:
+        return transposed or "losses do not broadcast"
+    if both not in (a, b):  # a column against a row
+        pairs = f"if each with each is meant, jnp.broadcast_arrays({first}, {second})"
+        return f"{transposed or 'losses do not broadcast'}; {pairs}"
+    smaller = second if both == a else first
+    return f"losses do not broadcast: jnp.broadcast_to({smaller}, {both}) if that is meant"
+
+
+def index_last(ndim: int) -> str:
+    """How to index the only entry of the last of `ndim` axes."""
+    return "[" + ":, " * (ndim - 1) + "0]"
+
+
+def check_names(what: str, given: Mapping[str, Any], terms: Iterable[str]) -> dict[str, Any]:
+    """`given` as a dict, once every name in it is the name of a term."""
+    known = list(terms)
+    for name in given:
+        if name not in known:
+            raise ValueError(f"{what}: no term {name!r}{did_you_mean(name, known, f'there are {sorted(known)}')}")
+    return dict(given)

@@ -1,0 +1,1 @@
+"""Networks whose feature maps perceptual losses compare. Each is a module of its own: `from jaxlosses.feature_extractors import vgg`."""

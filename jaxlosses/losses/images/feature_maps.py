@@ -1,0 +1,185 @@
+"""Feature maps behind one form: from an array, from a list or a dict of arrays, or from images and a network."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from jaxlosses.core import checks
+from jaxlosses.core.errors import shape_hint
+from jaxlosses.core.masks import LossMask, masked
+from jaxlosses.core.types import ArrayLike, Number
+
+Features: TypeAlias = ArrayLike | Mapping[str, Any]
+"""One map `(N, H, W, C)`, or a list, tuple or dict of maps with one N."""
+
+Extract: TypeAlias = Callable[[Array], Any]
+"""From images `(N, H, W, C)` to `Features`."""
+
+LayerWeights: TypeAlias = ArrayLike | Mapping[str, Any]
+"""A number for each map, in the same structure."""
+
+Weights: TypeAlias = Mapping[str, Number]
+"""A number for each path."""
+
+
+class Maps(NamedTuple):
+    """The maps of one argument, by their paths in Python: `"['relu2_2']"` or `"[0]"`, and `""` for a single map."""
+
+    argument: str
+    by_path: dict[str, Float[Array, "N H W C"]]
+
+
+def take_in(
+    loss: str,
+    where: ArrayLike | None,
+    sample_weights: ArrayLike | None,
+    extract: Extract | None,
+    detach_targets: bool,
+    **inputs: Features,
+) -> tuple[*tuple[Maps, ...], LossMask]:
+    """The door: each argument's maps as float32 (or float64), with 0 for masked images, and what is kept.
+
+    With `extract` the arguments are images, and the network sees an image of zeros in the place of a masked one.
+    `detach_targets` stops the gradient into every argument but the first.
+    """
+    given = [Maps(argument, _by_path(value)) for argument, value in inputs.items()]
+    maps, reference = _one_batch(loss, given)
+    mask = _keep(loss, where, sample_weights, maps)
+    maps = [_masked(m, mask) for m in maps]
+    if extract is not None:
+        outputs = [Maps(f"extract({m.argument})", _by_path(extract(_images(loss, m)))) for m in maps]
+        maps, _ = _one_batch(loss, outputs, reference)
+    if detach_targets:
+        maps[1:] = [m._replace(by_path=jax.lax.stop_gradient(m.by_path)) for m in maps[1:]]
+    return (*maps, mask)
+
+
+def compare(
+    loss: str,
+    distance: Callable[[Array, Array], Float[Array, " N"]],
+    features: Maps,
+    targets: Maps,
+    weights: Weights,
+    *,
+    any_size: bool = False,
+) -> Float[Array, " N"]:
+    """Σ w d(F, P) over the layers that have a weight; the maps of a layer may differ in H and W if `any_size`."""
+    total: Any = 0.0
+    for path, weight in weights.items():
+        f = _look_up(loss, features, path, targets.argument)
+        p = _look_up(loss, targets, path, features.argument)
+        if f.shape != p.shape and not (any_size and f.shape[::3] == p.shape[::3]):
+            first, second = features.argument + path, targets.argument + path
+            must = "the same N and C" if any_size else "equal shapes"
+            hint = shape_hint(first, f.shape, second, p.shape)
+            raise ValueError(f"{loss}: {first} {f.shape} and {second} {p.shape} must have {must}; {hint}")
+        total = total + jnp.asarray(weight).astype(f.dtype) * distance(f, p)
+    return total
+
+
+def weights_of(loss: str, layer_weights: Any, features: Maps, targets: Maps) -> Weights:
+    """A weight for each layer of `features`, which must be the layers of `targets` and of `layer_weights` too."""
+    for path in targets.by_path:
+        _look_up(loss, features, path, targets.argument)
+    if layer_weights is None:
+        return dict.fromkeys(features.by_path, 1.0)
+    weights = Maps("layer_weights", _weights(loss, "layer_weights", layer_weights))
+    for path in weights.by_path:
+        _look_up(loss, features, path, weights.argument)
+    return {path: _look_up(loss, weights, path, features.argument) for path in features.by_path}
+
+
+def chosen(loss: str, argument: str, layers: Any, targets: Maps) -> Weights:
+    """A weight for each layer that `layers` names, alone or with a weight; for all layers of `targets` if None."""
+    if layers is None:
+        return dict.fromkeys(targets.by_path, 1.0)
+    if not isinstance(layers, Sequence | Mapping) or isinstance(layers, str) or not layers:
+        raise TypeError(f"{loss}: {argument} must be names, as in ['relu4_2'], or a dict of weights, got {layers!r}")
+    is_dict = isinstance(layers, Mapping)
+    weights = _weights(loss, argument, layers) if is_dict else {f"[{layer!r}]": 1.0 for layer in layers}
+    for path in weights:
+        _look_up(loss, targets, path, argument)
+    return weights
+
+
+def _by_path(tree: Any) -> dict[str, Any]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=_is_nested_numbers)
+    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+
+
+def _is_nested_numbers(node: Any) -> bool:
+    """Whether a list is one map, written out in numbers, and not a list of maps."""
+    return isinstance(node, list | tuple) and not any(np.ndim(leaf) for leaf in jax.tree.leaves(node))
+
+
+def _one_batch(
+    loss: str, given: list[Maps], reference: tuple[str, tuple[int, ...]] | None = None
+) -> tuple[list[Maps], tuple[str, tuple[int, ...]]]:
+    """All maps in one precision, each `(N, H, W, C)` with the N of `reference`, which is the first of them if None."""
+    for m in given:
+        if not m.by_path:
+            raise ValueError(
+                f"{loss}: {m.argument} holds no array; it must be (N, H, W, C), or a list or dict of these"
+            )
+    labels = {m.argument + path: value for m in given for path, value in m.by_path.items()}
+    arrays = dict(zip(labels, checks.to_floats(loss, **labels), strict=True))
+    first, expected = reference or next((label, array.shape) for label, array in arrays.items())
+    for label, array in arrays.items():
+        if array.ndim != 4 or array.shape[0] != expected[0]:
+            if label == first:
+                hint = f"; did you mean {label}[None]?" if array.ndim == 3 else ""
+                raise ValueError(f"{loss}: {label} {array.shape} must be (N, H, W, C){hint}")
+            hint = shape_hint(first, expected, label, array.shape)
+            raise ValueError(
+                f"{loss}: {first} {expected} and {label} {array.shape} must both be (N, H, W, C), with one N; {hint}"
+            )
+        if 0 in array.shape[1:]:
+            raise ValueError(f"{loss}: {label} {array.shape} must not be empty along H, W or C")
+    maps = [m._replace(by_path={path: arrays[m.argument + path] for path in m.by_path}) for m in given]
+    return maps, (first, expected)
+
+
+def _keep(loss: str, where: ArrayLike | None, sample_weights: ArrayLike | None, maps: list[Maps]) -> LossMask:
+    arrays = [array for m in maps for array in m.by_path.values()]
+    usable = None
+    if sample_weights is not None:
+        finite = [jnp.all(jnp.isfinite(array), axis=(1, 2, 3)) for array in arrays]
+        usable = functools.reduce(jnp.logical_and, finite)
+    return checks.make_mask(loss, where, sample_weights, arrays[0].shape[:1], valid=usable)
+
+
+def _masked(maps: Maps, mask: LossMask) -> Maps:
+    return maps._replace(by_path={path: masked(array, mask.where) for path, array in maps.by_path.items()})
+
+
+def _images(loss: str, maps: Maps) -> Array:
+    if list(maps.by_path) != [""]:
+        paths = ", ".join(maps.argument + path for path in maps.by_path)
+        raise ValueError(f"{loss}: with extract= {maps.argument} must be one array of images, got {paths}")
+    return maps.by_path[""]
+
+
+def _look_up(loss: str, maps: Maps, path: str, wanted_by: str) -> Any:
+    if path not in maps.by_path:
+        known = ", ".join(maps.argument + path for path in maps.by_path)
+        raise ValueError(f"{loss}: there is {wanted_by}{path} but no {maps.argument}{path}, only {known}")
+    return maps.by_path[path]
+
+
+def _weights(loss: str, argument: str, tree: Any) -> dict[str, Array]:
+    """The numbers of a tree, by path; a vector stands for the list of its entries."""
+    leaves = jax.tree_util.tree_leaves_with_path(list(tree) if np.ndim(tree) == 1 else tree)
+    weights = {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+    for path, leaf in weights.items():
+        weight = checks.to_array(loss, argument + path, leaf)
+        if weight.ndim:
+            raise ValueError(f"{loss}: {argument}{path} {weight.shape} must be one number; did you mean jax.vmap?")
+        checks.check_values(loss, argument + path, lambda weight=weight: weight >= 0, "be >= 0")
+        weights[path] = weight
+    return weights

@@ -1,0 +1,19 @@
+"""Many losses as one objective: terms, stages, schedules and learned weights, ready for `jax.value_and_grad`.
+
+term          which loss, of which arrays, how heavy, and when
+objective     the terms together: data in, `(total, aux)` out
+evaluation    one term on one batch, on one device or many
+arguments     what a call is given beside the data
+validation    what an objective cannot mean, judged when it is made
+paths         where a term finds its arrays
+schedules     weights that follow the step
+config        an objective as plain data, and back
+report        what an objective says of itself
+"""
+
+from jaxlosses.objective.objective import Objective
+from jaxlosses.objective.schedules import schedule
+from jaxlosses.objective.term import Term
+from jaxlosses.objective.value_only import value_only
+
+__all__ = ["Objective", "Term", "schedule", "value_only"]

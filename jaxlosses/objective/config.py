@@ -1,0 +1,118 @@
+"""An objective as plain data, as in a TOML or JSON file, and back."""
+
+import copy
+import dataclasses
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from jaxlosses.core.errors import did_you_mean
+from jaxlosses.objective.schedules import Schedule, schedule
+
+if TYPE_CHECKING:
+    from jaxlosses.objective import Objective
+    from jaxlosses.objective.term import Term
+
+
+def to_config(objective: "Objective") -> dict[str, Any]:
+    """A dict of dicts, lists, strings and numbers; defaults are left out."""
+    config: dict[str, Any] = {}
+    if objective.boundaries:
+        config["boundaries"] = list(objective.boundaries)
+    if objective.combine != "sum":
+        config["combine"] = _plain(objective.combine)
+    config["terms"] = {name: _term_to_config(name, term) for name, term in objective.terms.items()}
+    return config
+
+
+def objective_from_config(
+    make: type["Objective"], make_term: type["Term"], given: Any, allow_import: bool
+) -> "Objective":
+    """The objective that `given` describes, sharing nothing with it."""
+    config = copy.deepcopy(_mapping("the config of an objective", given))
+    _check_keys(config, ("terms", "boundaries", "combine"))
+    terms = {}
+    for name, described in _mapping("terms", config.pop("terms", {})).items():
+        try:
+            terms[name] = _term_from_config(make_term, described, allow_import)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"term {name!r}: {error}") from None
+    return make(terms, **config)
+
+
+def _term_from_config(make_term: type["Term"], described: Any, allow_import: bool) -> "Term":
+    fields = _mapping("a term", described)
+    _check_keys(fields, [field.name for field in dataclasses.fields(make_term)])
+    missing = [name for name in ("loss", "inputs") if name not in fields]
+    if missing:
+        raise ValueError(f"a term needs {' and '.join(map(repr, missing))}")
+    if isinstance(fields["loss"], str) and ":" in fields["loss"]:
+        fields["loss"] = _imported(fields["loss"], allow_import)
+    if isinstance(fields.get("weight"), Mapping):
+        weight = dict(fields["weight"])
+        if "schedule" not in weight:
+            raise ValueError(f"weight must be a number or have a 'schedule', got {weight}")
+        fields["weight"] = _schedules(weight)
+    return make_term(**fields)
+
+
+def _schedules(given: Any) -> Any:
+    """The schedules that are described, also those among the arguments of another."""
+    if isinstance(given, list | tuple):
+        return [_schedules(entry) for entry in given]
+    if not isinstance(given, Mapping) or "schedule" not in given:
+        return given
+    return schedule(given["schedule"], **{key: _schedules(x) for key, x in given.items() if key != "schedule"})
+
+
+def _imported(path: str, allow_import: bool) -> Any:
+    if not allow_import:
+        raise ValueError(f"loss {path!r} would import code; pass allow_import=True if the config is to be trusted")
+    module, _, name = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"loss {path!r} cannot be imported: {error}") from error
+
+
+def _term_to_config(name: str, term: "Term") -> dict[str, Any]:
+    config = {}
+    for field in dataclasses.fields(term):
+        value = getattr(term, field.name)
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        if value == default:
+            continue
+        try:
+            config[field.name] = _plain(value)
+        except TypeError as error:
+            raise ValueError(f"term {name!r}: {field.name} cannot be saved: {error}") from None
+    return config
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Schedule):
+        return {"schedule": value.name, **_plain(value.options)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(entry) for entry in value]
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if callable(value):
+        name = getattr(value, "__qualname__", repr(value))
+        raise TypeError(f"it is the function {name}; use a path, a registered name or jaxlosses.schedule")
+    raise TypeError(f"it is {value!r}")
+
+
+def _mapping(what: str, given: Any) -> dict[str, Any]:
+    if hasattr(given, "to_dict"):  # a ConfigDict of ml_collections, which is no Mapping
+        given = given.to_dict()
+    if not isinstance(given, Mapping):
+        raise ValueError(f"{what} must be a mapping, got {given!r}")
+    return dict(given)
+
+
+def _check_keys(config: Mapping[str, Any], known: Any) -> None:
+    for key in config:
+        if key not in known:
+            raise ValueError(f"unknown key {key!r}{did_you_mean(key, known, f'there are {list(known)}')}")

@@ -1,0 +1,80 @@
+"""Weights that follow the step, as values that compare and hash: optax's schedules by name, and the ramp of a stage."""
+
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import optax
+
+from jaxlosses.core.errors import did_you_mean
+from jaxlosses.objective.frozen import frozen
+
+__all__ = ["Schedule", "schedule"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """A schedule of optax, by its name and arguments: what `schedule` makes."""
+
+    name: str
+    options: Mapping[str, Any]
+
+    def __call__(self, step: Any) -> Any:
+        """The value at a step."""
+        return getattr(optax, self.name)(**self.options)(step)
+
+
+def schedule(name: str, **options: Any) -> Schedule:
+    """Make a schedule of optax that can be compared, hashed and saved, which optax's own closures cannot.
+
+    Args:
+        name: the function's name in optax, such as `"linear_schedule"`.
+        **options: its arguments.
+
+    Returns:
+        A function of the step, for instance for a term's `weight`.
+
+    Raises:
+        ValueError: if optax has no such schedule, or it no such argument.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> warm = jl.schedule("linear_schedule", init_value=0.0, end_value=1.0, transition_steps=500)
+        >>> float(warm(250))
+        0.5
+    """
+    known = [word for word in dir(optax.schedules) if not word.startswith(("_", "inject", "Inject"))]
+    known = [word for word in known if inspect.isfunction(getattr(optax, word, None))]
+    if name not in known:
+        raise ValueError(f"optax has no schedule {name!r}{did_you_mean(name, known)}")
+    signature = inspect.signature(getattr(optax, name))
+    for option in options:
+        if option not in signature.parameters:
+            raise ValueError(
+                f"schedule {name!r} has no argument {option!r}{did_you_mean(option, signature.parameters)}"
+            )
+    try:
+        signature.bind(**options)
+    except TypeError as error:
+        raise ValueError(f"schedule {name!r}: {error}") from None
+    if isinstance(by_step := options.get("boundaries_and_scales"), Mapping):  # TOML and JSON write steps as strings
+        options["boundaries_and_scales"] = {int(step): scale for step, scale in by_step.items()}
+    return Schedule(name, frozen(options))
+
+
+@dataclasses.dataclass(frozen=True)
+class Ramp:
+    """A weight that fades in over `length` steps from the step `begin` on."""
+
+    weight: Any
+    begin: int
+    length: int
+
+    def __call__(self, step: Any) -> Any:
+        """The weight at a step."""
+        weight: Any = self.weight(step) if callable(self.weight) else self.weight
+        if not self.length:
+            return weight
+        return weight * jnp.clip(jnp.asarray(step - self.begin, float) / self.length, 0, 1)

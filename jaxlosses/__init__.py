@@ -72,7 +72,7 @@ from jaxlosses.losses.penalties import elastic_net_penalty, l1_penalty, l2_penal
 from jaxlosses.core.types import Parts
 from jaxlosses.registry import get, names, register, unregister
 from jaxlosses import combine
-from jaxlosses.objective import Objective, Term, schedule, value_only
+from jaxlosses.objective import Objective, Term, schedule, summarize, value_only
 from jaxlosses.core.checks import checked
 
 __all__ = [
@@ -161,6 +161,7 @@ __all__ = [
     "squared_error",
     "structural_risk",
     "style_loss",
+    "summarize",
     "triplet_loss",
     "tversky_loss",
     "unregister",

@@ -1,9 +1,9 @@
-"""What the registry knows, and whether an objective can be meant, on the command line.
+"""What the library has, and whether an objective can be meant, on the command line.
 
 python -m jaxlosses list [FAMILY]
-python -m jaxlosses show NAME
-python -m jaxlosses check objective.toml
-python -m jaxlosses reference               the page REFERENCE.md
+python -m jaxlosses show NAME                           a loss, metric, combiner, Objective, Term, ...
+python -m jaxlosses check experiment.toml [--key objective]
+python -m jaxlosses reference                           the page REFERENCE.md
 """
 
 import argparse
@@ -11,13 +11,15 @@ import inspect
 import json
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from jaxlosses import registry
-from jaxlosses.core import signatures
+import jaxlosses
+from jaxlosses import combine, registry
+from jaxlosses.core.errors import did_you_mean
+from jaxlosses.core.signatures import parameters_of
 from jaxlosses.objective import Objective
-from jaxlosses.objective.report import table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,19 +28,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     listing = commands.add_parser("list", help="every loss in a line")
     listing.add_argument("family", nargs="?", help="only this family, such as boxes")
-    commands.add_parser("show", help="the facts about one loss").add_argument("name", help="a name or an alias")
+    commands.add_parser("show", help="all about one loss, metric or combiner").add_argument("name", help="or an alias")
     checking = commands.add_parser("check", help="the terms, stages and weights of an objective, or what is wrong")
     checking.add_argument("file", type=Path, help="TOML, or JSON")
+    checking.add_argument("--key", help="where in the file the objective is, such as experiment.objective")
     commands.add_parser("reference", help="all of them, as a page of Markdown")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        if given.command == "list":
-            print(as_list(given.family))
-        elif given.command == "show":
-            print(as_page(registry.get(given.name)))
-        elif given.command == "check":
-            parse = json.loads if given.file.suffix == ".json" else tomllib.loads
-            print(table(Objective.from_config(parse(given.file.read_text()))))
+        if options.command == "list":
+            print(as_list(options.family))
+        elif options.command == "show":
+            print(as_page(options.name))
+        elif options.command == "check":
+            print(Objective.from_config(read_config(options.file, options.key)).check())
         else:
             print(as_reference())
     except (ValueError, OSError) as error:
@@ -47,39 +49,93 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def read_config(file: Path, key: str | None) -> Any:
+    """The part of a TOML or JSON file that describes an objective."""
+    config = (json.loads if file.suffix == ".json" else tomllib.loads)(file.read_text())
+    for step in key.split(".") if key else ():
+        if not isinstance(config, Mapping) or step not in config:
+            known = sorted(config) if isinstance(config, Mapping) else []
+            raise ValueError(f"{file}: no {key!r}{did_you_mean(step, known, f'there are {known}')}")
+        config = config[step]
+    return config
+
+
 def as_list(family: str | None = None) -> str:
-    """Names and sentences, family by family."""
-    rows = [registry.get(name) for name in registry.names(family)]
-    width = max(len(spec.name) for spec in rows)
+    """Names and sentences of the losses, family by family."""
+    specs = [registry.get(name) for name in registry.names(family)]
+    width = max(len(spec.name) for spec in specs)
     lines = []
-    for heading in dict.fromkeys(spec.family for spec in rows):
-        lines += [heading, *(f"  {spec.name:{width}}  {sentence(spec)}" for spec in rows if spec.family == heading), ""]
+    for heading in dict.fromkeys(spec.family for spec in specs):
+        of_family = (spec for spec in specs if spec.family == heading)
+        lines += [heading, *(f"  {spec.name:{width}}  {sentence(spec.function)}" for spec in of_family), ""]
     return "\n".join(lines[:-1])
 
 
-def as_page(spec: registry.LossSpec) -> str:
-    """The facts, and below them the docstring."""
-    bare = [p.replace(annotation=p.empty) for p in signatures.parameters_of(spec.function).values()]
-    facts = format_facts(spec)
-    width = max(map(len, facts))
-    table = "\n".join(f"{fact:{width}}  {value}" for fact, value in facts.items())
-    return f"{spec.name}{inspect.Signature(bare)}\n\n{table}\n\n{inspect.getdoc(spec.function)}"
+def as_page(name: str) -> str:
+    """The facts about a loss, and below them the docstring; for anything else, signature and docstring."""
+    others = other_names()
+    thing = others.get(name, others.get(f"combine.{name}", (None, None)))[1]
+    if thing is None or name in registry.names():
+        try:
+            spec = registry.get(name)
+        except ValueError as error:
+            if hint := did_you_mean(name, others):
+                raise ValueError(f"no loss, metric or combiner named {name!r}{hint}") from None
+            raise error from None
+        facts = format_facts(spec)
+        width = max(map(len, facts))
+        table = "\n".join(f"{fact:{width}}  {value}" for fact, value in facts.items())
+        return f"{spec.name}{_signature(spec.function)}\n\n{table}\n\n{inspect.getdoc(spec.function)}"
+    return f"{name}{_signature(thing)}\n\n{inspect.getdoc(thing)}"
 
 
 def as_reference() -> str:
-    """A table for each family."""
+    """A table for each family, and one for each kind of helper."""
     parts = [_HEAD]
     for family in dict.fromkeys(registry.get(name).family for name in registry.names()):
         rows = "\n".join(_reference_row(registry.get(name)) for name in registry.names(family))
         parts.append(f"## {family}\n\n{_COLUMNS}\n{rows}")
+    sections: dict[str, list[str]] = {}
+    for name, (section, thing) in other_names().items():
+        sections.setdefault(section, []).append(f"| `{name}` | {section} | {sentence(thing)} |")
+    rows = "\n".join(row for section in sections.values() for row in section)
+    parts.append(f"## Beside the losses\n\n| name | belongs to | what it is |\n|---|---|---|\n{rows}")
     return "\n\n".join(parts)
+
+
+def other_names() -> dict[str, tuple[str, Any]]:
+    """What is public and no registered loss: the family or package it belongs to, and the thing itself."""
+    found = {}
+    for name in jaxlosses.__all__:
+        thing = getattr(jaxlosses, name)
+        if name not in registry.names() and not inspect.ismodule(thing):
+            found[name] = (_section(thing), thing)
+    for name in combine.__all__:
+        found[f"combine.{name}"] = ("combine", getattr(combine, name))
+    return dict(sorted(found.items(), key=lambda entry: (list(_SECTIONS).index(entry[1][0]), entry[0].lower())))
+
+
+def _section(thing: Any) -> str:
+    """The family of a helper, by its module: `jaxlosses.losses.boxes.similarities` is in boxes."""
+    package, *rest = thing.__module__.split(".")[1:]
+    return rest[0] if package == "losses" else package
+
+
+def _signature(thing: Any) -> str:
+    bare = [p.replace(annotation=p.empty) for p in parameters_of(thing).values()]
+    return str(inspect.Signature(bare))
 
 
 def _reference_row(spec: registry.LossSpec) -> str:
     inputs = ", ".join(f"{name}: {domain}" for name, domain in zip(spec.inputs, spec.domain, strict=True))
     names = " ".join(f"`{name}`" for name in (spec.name, *spec.aliases))
-    minimum = "" if spec.minimum is None else f"{spec.minimum:g}"
-    return f"| {' | '.join((names, sentence(spec), inputs, spec.input_kind, minimum, spec.citation))} |"
+    columns = (names, sentence(spec.function), inputs, spec.input_kind, _minimum(spec), spec.citation)
+    return f"| {' | '.join(columns)} |"
+
+
+def _minimum(spec: registry.LossSpec) -> str:
+    least = "" if spec.minimum is None else "unbounded" if spec.minimum == -float("inf") else f"{spec.minimum:g}"
+    return least + "".join(f"; unbounded with {name}={value!r}" for name, value in spec.negative_with)
 
 
 def format_facts(spec: registry.LossSpec) -> dict[str, str]:
@@ -88,31 +144,38 @@ def format_facts(spec: registry.LossSpec) -> dict[str, str]:
     axes = {0: "", 1: " without its last axis"}.get(
         spec.num_event_axes, f" without its last {spec.num_event_axes} axes"
     )
+    scale, log_variance_weight = spec.likelihood
     return {
         "family": spec.family,
         "aliases": ", ".join(spec.aliases) or "none",
         **dict(zip(spec.inputs, spec.domain, strict=True)),
         "options": ", ".join(spec.options) or "none",
-        "consumes": spec.input_kind,
-        "where": "none" if spec.input_kind == "tree" else f"a start of {first}'s shape{axes}",
-        "minimum": "unbounded" if spec.minimum is None else f"{spec.minimum:g}",
-        "couples batch": "yes" if spec.depends_on_batch else "no",
-        "uncertainty": f"c = {spec.likelihood[0]:g}, r = {spec.likelihood[1]:g} in c e^-s L + r s",
+        "takes as one thing": spec.input_kind,
+        "where": "none" if spec.input_kind == "tree" else f"a prefix of {first}'s shape{axes}",
+        "minimum": _minimum(spec) or "not known",
+        "depends on batch": "yes" if spec.depends_on_batch else "no",
+        "uncertainty": f"c = {scale:g}, r = {log_variance_weight:g} in c e^-s L + r s",
         "reference": spec.citation,
     }
 
 
-def sentence(spec: registry.LossSpec) -> str:
-    """The first line of its docstring."""
-    return (inspect.getdoc(spec.function) or "").split("\n")[0]
+def sentence(thing: Any) -> str:
+    """The first line of a docstring."""
+    return (inspect.getdoc(thing) or "").split("\n")[0]
 
+
+_SECTIONS = (
+    *dict.fromkeys(registry.get(name).family for name in registry.names()),
+    *("combine", "objective", "registry", "core"),
+)
 
 _HEAD = """# Reference
 
 Written by `python -m jaxlosses reference` from the registry. `python -m jaxlosses show NAME` prints everything about
-one loss, formula and example included. Behind a name stand its aliases; "consumes" is what it takes as one thing."""
+one loss, metric or combiner, formula and example included. Behind a loss stand its aliases. "Takes as one thing" says
+what has one value: nothing (each element has its own), a row of classes, a box, an image's pixels, ..."""
 
-_COLUMNS = "| loss | what it is | inputs | consumes | at least | reference |\n|---|---|---|---|---|---|"
+_COLUMNS = "| loss | what it is | inputs | takes as one thing | at least | reference |\n|---|---|---|---|---|---|"
 
 
 if __name__ == "__main__":

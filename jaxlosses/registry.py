@@ -8,13 +8,20 @@ import dataclasses
 import functools
 import importlib.metadata
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from jax import Array
 
 from jaxlosses.core.errors import did_you_mean
-from jaxlosses.core.signatures import inputs_of, options_of
+from jaxlosses.core.signatures import (
+    SHARED_KEYWORDS,
+    explain_keywords,
+    inputs_of,
+    keywords_of,
+    options_of,
+    parameters_of,
+)
 from jaxlosses.core.types import Likelihood
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -43,6 +50,8 @@ class LossSpec:
         example_inputs: makes inputs from a random key, shaped as the loss expects them; the laws are run on these.
         options_without_stop_gradient: options under which the gradient is the derivative of the value. They are empty
             unless the paper stops a gradient somewhere.
+        negative_with: values of its options under any of which it may be negative, whatever `minimum` says of the
+            others: `(("variant", "minimax"),)`.
     """
 
     name: str
@@ -54,12 +63,13 @@ class LossSpec:
     domain: tuple[str, ...] = ()
     minimum: float | None = None
     citation: str = ""
-    likelihood: Likelihood = Likelihood()
+    likelihood: Likelihood = Likelihood(1.0, 0.5)  # noqa: RUF009  # a tuple, which does not change
     depends_on_batch: bool = False
     may_reduce_batch: bool = False
     has_aux: bool = False
     example_inputs: Callable[[Array], tuple[Array, ...]] | None = None
     options_without_stop_gradient: tuple[tuple[str, Any], ...] = ()
+    negative_with: tuple[tuple[str, Any], ...] = ()
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Call the loss."""
@@ -75,6 +85,14 @@ class LossSpec:
         """The names of its own keywords, without `where`, `sample_weights` and `reduction`."""
         return options_of(self.function)
 
+    def may_be_negative(self, options: Mapping[str, Any]) -> str | None:
+        """Whether its values may be negative under `options`, as far as is known: None, or why (for messages)."""
+        if self.minimum is not None and self.minimum < 0:
+            return ""
+        defaults = {name: p.default for name, p in parameters_of(self.function).items()} if self.negative_with else {}
+        values = {**defaults, **options}
+        return next((f" with {name}={x!r}" for name, x in self.negative_with if values.get(name) == x), None)
+
 
 _specs: dict[str, LossSpec] = {}
 _by_alias: dict[str, LossSpec] = {}
@@ -89,7 +107,8 @@ def register(name: str, **facts: Any) -> Callable[[_F], _F]:
             `jaxlosses.testing.check` on the loss give `example_inputs`.
 
     Returns:
-        A decorator that registers the function and returns it unchanged.
+        A decorator that registers the function and returns it; a function that takes `where`, `sample_weights` and
+        `reduction` with an error for unknown keywords that suggests the right ones.
 
     Raises:
         ValueError: if the name or an alias is taken; the message says by which module.
@@ -107,6 +126,8 @@ def register(name: str, **facts: Any) -> Callable[[_F], _F]:
         facts["likelihood"] = Likelihood(*facts["likelihood"])
 
     def add(function: _F) -> _F:
+        if set(SHARED_KEYWORDS) <= set(keywords_of(function)):
+            function = explain_keywords(name, function)
         spec = LossSpec(name, function, **facts)
         words = (name, *spec.aliases)
         if len(set(words)) < len(words):
@@ -174,7 +195,10 @@ def _load_plugins() -> dict[str, str]:
 
 def find_by_function(function: Callable[..., Any]) -> LossSpec | None:
     """The spec of a function, if it has one."""
-    return next((spec for spec in _specs.values() if spec.function is function), None)
+    same = (
+        spec for spec in _specs.values() if function in (spec.function, getattr(spec.function, "__wrapped__", None))
+    )
+    return next(same, None)
 
 
 def spec_for(function: Callable[..., Any]) -> LossSpec:

@@ -319,7 +319,8 @@ CONSTRUCTION = {
         {"seg": Term("softmax_focl_loss", ("out.seg", "batch.seg"))},
         {},
     ),
-    "term 'seg': loss 'softmax_focal_loss' has no option 'gama'; did you mean 'gamma'?": (
+    "term 'seg': loss 'softmax_focal_loss' has no option 'gama'; did you mean 'gamma'?"
+    "; its options are gamma, alpha, normalizer, axis, ignore_label": (
         {"seg": Term("softmax_focal_loss", ("out.seg", "batch.seg"), options={"gama": 2.0})},
         {},
     ),
@@ -372,7 +373,7 @@ CALLS = {
         {},
         DATA,
     ),
-    "term 'depth': where 'batch.valid' has shape (3,), which is not the start of the loss's (8,)": (
+    "term 'depth': where 'batch.valid' has shape (3,), which is no prefix of the loss's (8,)": (
         staged(),
         {"step": 1},
         {"out": OUT, "batch": BATCH | {"valid": jnp.ones(3, bool)}},

@@ -157,7 +157,7 @@ def test_losses_are_gated_and_weighed():
         lambda seg: STAGED.losses({"out": {**DATA["out"], "seg": seg}, "batch": DATA["batch"]}, step=105), has_aux=True
     )(DATA["out"]["seg"])
     assert set(slopes) == set(STAGED.terms)
-    with pytest.raises(ValueError, match=r"losses takes the keywords of a call, got \['stpe'\]"):
+    with pytest.raises(TypeError, match="stpe"):
         STAGED.losses(DATA, stpe=3)
 
 
@@ -207,9 +207,7 @@ def test_check_draws_a_table_of_shapes():
 
 def test_check_raises_the_first_fault():
     wrong = {"out": DATA["out"], "batch": {**DATA["batch"], "valid": jnp.ones(3, bool)}}
-    with pytest.raises(
-        ValueError, match=r"^term 'depth': where 'batch.valid' has shape \(3,\), which is not the start"
-    ):
+    with pytest.raises(ValueError, match=r"^term 'depth': where 'batch.valid' has shape \(3,\), which is no prefix"):
         STAGED.check(wrong)
     with pytest.raises(ValueError, match=r"^term 'ce': no 'out.seg': out has \['depth'\]"):
         STAGED.check({"out": {"depth": DATA["out"]["depth"]}, "batch": DATA["batch"]})

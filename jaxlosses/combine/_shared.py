@@ -6,9 +6,9 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from jaxlosses.combine.combiner import Likelihoods, Scalars
+from jaxlosses.combine.combiner import Likelihoods, Scalars, zero_if_disabled
 from jaxlosses.core.errors import check_names
-from jaxlosses.core.types import Likelihood, Number
+from jaxlosses.core.types import Likelihood
 
 
 def call_combiner(
@@ -19,7 +19,7 @@ def call_combiner(
     log_variances: Scalars | None = None,
     likelihoods: Likelihoods | None = None,
 ) -> tuple[Array, dict[str, Array]]:
-    """A combiner without an objective."""
+    """Call a combiner without an objective, on losses and multipliers as a user gives them."""
     if log_variances is not None and set(log_variances) != set(losses):
         raise ValueError(f"{name}: log_variances must be {sorted(losses)}, got {sorted(log_variances)}")
     given = check_names("weights", weights or {}, losses)
@@ -29,14 +29,11 @@ def call_combiner(
     return apply(finite, multipliers, dict.fromkeys(losses, 1.0), log_variances, constants)
 
 
-def zero_if_disabled(loss: Number, multiplier: Number) -> Array:
-    """The loss; 0 if it is not finite and its multiplier is 0. A finite loss keeps its slope by the multiplier."""
-    return jnp.where((jnp.asarray(multiplier) == 0) & ~jnp.isfinite(loss), 0, loss)
-
-
 def add(terms: Iterable[Array]) -> Array:
+    """The sum of scalars."""
     return jnp.asarray(sum(terms))
 
 
 def like(loss: Any, multiplier: Array) -> Array:
+    """A loss in the dtype of its multiplier."""
     return jnp.asarray(loss).astype(multiplier.dtype)

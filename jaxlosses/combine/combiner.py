@@ -4,9 +4,11 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
+import jax.numpy as jnp
 from jax import Array
 
 from jaxlosses.core.errors import did_you_mean
+from jaxlosses.core.signatures import check_option_values
 from jaxlosses.core.types import Number
 
 Scalars = Mapping[str, Number]
@@ -14,16 +16,17 @@ Likelihoods = Mapping[str, tuple[float, float]]
 
 
 class Combiner(NamedTuple):
-    """How an objective adds its terms up.
+    """How an objective makes one number of its terms.
 
     Attributes:
-        apply: `(losses, multipliers, batch_fractions, params, likelihoods) -> (total, weights)`, dicts by term: `losses` are scalars,
-            `multipliers` m are 0 for a term that is off, `batch_fractions` tell which part of the whole batch this microbatch
-            is (1 without microbatches; what does not come from the batch, such as a regulariser, is multiplied by it),
-            `params` is what `init` made, as trained so far, `likelihoods` the (c, r) of the losses. `weights` are the
-            derivatives of the total by the losses.
+        apply: `(losses, multipliers, batch_fractions, params, likelihoods) -> (total, weights)`, all dicts by term.
+            `losses` are scalars; `multipliers` m are 0 for a term that is off; `batch_fractions` tell which part of the
+            whole batch this microbatch is (1 without microbatches; what does not come from the batch, such as a
+            regulariser, is multiplied by it); `params` is what `init` made, as trained so far; `likelihoods` are the
+            (c, r) of the losses. `weights` are the derivatives of the total by the losses.
         init: `(likelihoods, losses or None) -> params`, a dict of what is learned; empty for most.
         additive: whether totals of microbatches add up to the total of the batch.
+        nonnegative: whether the losses must not be negative.
     """
 
     apply: Callable[
@@ -31,6 +34,7 @@ class Combiner(NamedTuple):
     ]
     init: Callable[[Likelihoods, Scalars | None], dict[str, Array]] = lambda likelihoods, losses: {}
     additive: bool = False
+    nonnegative: bool = False
 
 
 _Factory = TypeVar("_Factory", bound=Callable[..., Combiner])
@@ -97,7 +101,13 @@ def get_combiner(given: str | Mapping[str, Any]) -> Combiner:
     for option in options:
         if option not in known:
             raise ValueError(f"combiner {name!r} has no option {option!r}{did_you_mean(option, known)}")
+    check_option_values(f"combiner {name!r}", _factories[name], options)
     try:
         return _factories[name](**options)
     except TypeError as error:
         raise ValueError(f"combiner {name!r}: {error}") from error
+
+
+def zero_if_disabled(loss: Number, multiplier: Number) -> Array:
+    """The loss; 0 if it is not finite and its multiplier is 0. A finite loss keeps its slope by the multiplier."""
+    return jnp.where((jnp.asarray(multiplier) == 0) & ~jnp.isfinite(loss), 0, loss)

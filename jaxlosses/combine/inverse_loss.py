@@ -15,7 +15,9 @@ from jaxlosses.core.types import Number
 def soft_optimal(
     losses: Scalars, weights: Scalars | None = None, *, temperature: Number = 1.0
 ) -> tuple[Array, dict[str, Array]]:
-    """Weigh losses by a softmax over their inverses: uncertainty weighting at its optimum, with weights that sum to 1.
+    """Analytical uncertainty weighting (UW-SO): the weights are a softmax over the inverse losses.
+
+    It is uncertainty weighting with each variance at its optimum, and with weights that sum to 1.
 
         total = Σ m w L,   w = softmax(1/(T L)), a constant for the gradient
 
@@ -44,11 +46,14 @@ def soft_optimal(
 
 
 def inverse_loss_softmax(temperature: Number) -> Callable[..., Any]:
+    """Σ m w L with w = softmax(1/(T L)) over the terms that are on."""
+
     def apply(
         losses: Any, multipliers: Any, batch_fractions: Any, params: Any, likelihoods: Any
     ) -> tuple[Array, dict[str, Array]]:
         on = jnp.stack([multipliers[name] for name in losses]) != 0
         sizes = jax.lax.stop_gradient(jnp.stack([like(losses[name], multipliers[name]) for name in losses]))
+        # A loss of 0 would have an infinite inverse, and two of them a softmax of NaN.
         sizes = jnp.maximum(jnp.where(on, sizes, 1), jnp.finfo(sizes.dtype).tiny)
         inverses = jnp.minimum(1 / (jnp.asarray(temperature, sizes.dtype) * sizes), jnp.finfo(sizes.dtype).max)
         softmax_weights = jax.nn.softmax(inverses, where=on)
@@ -60,4 +65,4 @@ def inverse_loss_softmax(temperature: Number) -> Callable[..., Any]:
 
 @register("soft_optimal")
 def _make_soft_optimal(temperature: Number = 1.0) -> Combiner:
-    return Combiner(inverse_loss_softmax(temperature))
+    return Combiner(inverse_loss_softmax(temperature), nonnegative=True)

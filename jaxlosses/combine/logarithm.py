@@ -12,7 +12,7 @@ from jaxlosses.core.numerics import safe_divide
 
 
 def log(losses: Scalars, weights: Scalars | None = None) -> tuple[Array, dict[str, Array]]:
-    """Add the logarithms of losses: every term counts alike, whatever its units, and nothing is learned.
+    """Sum of the logarithms of losses: scale-invariant weighting with nothing to learn.
 
         total = Σ m log L
 
@@ -42,7 +42,7 @@ def log(losses: Scalars, weights: Scalars | None = None) -> tuple[Array, dict[st
 
 
 def geometric(losses: Scalars, weights: Scalars | None = None) -> tuple[Array, dict[str, Array]]:
-    """The geometric mean of losses.
+    """Geometric mean of losses (geometric loss strategy): scale-invariant, with a step in proportion to the losses.
 
         total = (Π L^m)^(1/Σm)
 
@@ -73,6 +73,7 @@ def geometric(losses: Scalars, weights: Scalars | None = None) -> tuple[Array, d
 def weighted_log_sum(
     losses: Any, multipliers: Any, batch_fractions: Any, params: Any, likelihoods: Any
 ) -> tuple[Array, dict[str, Array]]:
+    """Σ m log L."""
     total = add(multipliers[name] * _floored_log(losses[name]) for name in losses)
     return total, {name: safe_divide(multipliers[name], like(losses[name], multipliers[name])) for name in losses}
 
@@ -80,6 +81,7 @@ def weighted_log_sum(
 def weighted_geometric_mean(
     losses: Any, multipliers: Any, batch_fractions: Any, params: Any, likelihoods: Any
 ) -> tuple[Array, dict[str, Array]]:
+    """The exponential of Σ m log L / Σ m, at rest where a loss is 0 or all terms are off."""
     logs, slopes = weighted_log_sum(losses, multipliers, batch_fractions, params, likelihoods)
     multiplier_sum = add(multipliers.values())
     on = {name: multiplier != 0 for name, multiplier in multipliers.items()}
@@ -99,9 +101,9 @@ def _floored_log(loss: Any) -> Array:
 
 @register("log")
 def _make_log() -> Combiner:
-    return Combiner(weighted_log_sum)
+    return Combiner(weighted_log_sum, nonnegative=True)
 
 
 @register("geometric")
 def _make_geometric() -> Combiner:
-    return Combiner(weighted_geometric_mean)
+    return Combiner(weighted_geometric_mean, nonnegative=True)

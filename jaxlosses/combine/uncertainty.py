@@ -24,7 +24,7 @@ def uncertainty(
     *,
     limit: Number | None = None,
 ) -> tuple[Array, dict[str, Array]]:
-    """Weigh losses by what the model still gets wrong, learned beside the model (Kendall).
+    """Homoscedastic uncertainty weighting (Kendall): losses weighted by variances that are learned beside the model.
 
         total = Σ m (c e^-s L + r s),   d total / ds = m (r - c e^-s L)
 
@@ -47,7 +47,7 @@ def uncertainty(
         The total, and for every term d total / d loss, which is m c e^-s.
 
     Raises:
-        ValueError: if `log_variances` are not one per term, or `weights` or `likelihoods` name a term that is not there.
+        ValueError: if `log_variances` are not one per term, or `weights` or `likelihoods` name an unknown term.
 
     Example:
         >>> import jaxlosses as jl
@@ -72,7 +72,7 @@ def revised_uncertainty(
     *,
     limit: Number | None = None,
 ) -> tuple[Array, dict[str, Array]]:
-    """Uncertainty weighting whose regulariser never pays for a small variance (Liebel and Körner).
+    """Revised uncertainty weighting (Liebel and Körner): no variance is paid for, and the total stays positive.
 
         total = Σ m (c e^-s L + 2r log(1 + e^s))
 
@@ -89,7 +89,7 @@ def revised_uncertainty(
         The total, and for every term d total / d loss, which is m c e^-s.
 
     Raises:
-        ValueError: if `log_variances` are not one per term, or `weights` or `likelihoods` name a term that is not there.
+        ValueError: if `log_variances` are not one per term, or `weights` or `likelihoods` name an unknown term.
 
     Example:
         >>> import jaxlosses as jl
@@ -133,15 +133,17 @@ def uncertainty_weighting(regularizer: Callable[[Any, Array], Array], limit: Num
 
 
 def kendall_regularizer(r: Any, s: Array) -> Array:
+    """The log-variance itself: what a Gaussian or Laplace likelihood pays for it."""
     return r * s
 
 
 def liebel_regularizer(r: Any, s: Array) -> Array:
+    """A price that never falls below 0."""
     return 2 * r * jax.nn.softplus(s)
 
 
 def _initial_log_variances(limit: Number | None, optimum: Callable[..., Any]) -> Callable[..., dict[str, Array]]:
-    """S = 0, or where its gradient is 0 for given losses."""
+    """Start at s = 0, or where the gradient by s is 0 for given losses."""
 
     def init(likelihoods: Likelihoods, losses: Scalars | None) -> dict[str, Array]:
         if losses is None:
@@ -149,8 +151,8 @@ def _initial_log_variances(limit: Number | None, optimum: Callable[..., Any]) ->
         check_names("losses", losses, likelihoods)
         if missing := [name for name in likelihoods if name not in losses]:
             raise ValueError(f"losses: no loss for {missing}; give one for each of {list(likelihoods)}")
-        variance = {name: optimum(c * jnp.asarray(losses[name], float), r) for name, (c, r) in likelihoods.items()}
-        s = {name: jnp.where(best > 0, jnp.log(jnp.where(best > 0, best, 1)), 0) for name, best in variance.items()}
+        optima = {name: optimum(c * jnp.asarray(losses[name], float), r) for name, (c, r) in likelihoods.items()}
+        s = {name: jnp.where(best > 0, jnp.log(jnp.where(best > 0, best, 1)), 0) for name, best in optima.items()}
         if limit is None:
             return s
         bound = jnp.asarray(limit)
@@ -162,11 +164,11 @@ def _initial_log_variances(limit: Number | None, optimum: Callable[..., Any]) ->
 @register("uncertainty")
 def _make_uncertainty(limit: Number | None = None) -> Combiner:
     init = _initial_log_variances(limit, lambda cost, r: cost / r)
-    return Combiner(uncertainty_weighting(kendall_regularizer, limit), init, additive=True)
+    return Combiner(uncertainty_weighting(kendall_regularizer, limit), init, additive=True, nonnegative=True)
 
 
 @register("revised_uncertainty")
 def _make_revised_uncertainty(limit: Number | None = None) -> Combiner:
     # c L / v = 2 r v / (1 + v), solved for the variance v
     init = _initial_log_variances(limit, lambda cost, r: (cost + jnp.sqrt(cost**2 + 8 * r * cost)) / (4 * r))
-    return Combiner(uncertainty_weighting(liebel_regularizer, limit), init, additive=True)
+    return Combiner(uncertainty_weighting(liebel_regularizer, limit), init, additive=True, nonnegative=True)

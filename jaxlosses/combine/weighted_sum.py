@@ -9,7 +9,7 @@ from jaxlosses.combine.combiner import Combiner, Scalars, register
 
 
 def sum(losses: Scalars, weights: Scalars | None = None) -> tuple[Array, dict[str, Array]]:
-    """Add losses up.
+    """Weighted sum of losses (linear scalarization): the weights are given, and nothing is learned.
 
         total = Σ m L
 
@@ -35,6 +35,7 @@ def sum(losses: Scalars, weights: Scalars | None = None) -> tuple[Array, dict[st
 def weighted_sum(
     losses: Any, multipliers: Any, batch_fractions: Any, params: Any, likelihoods: Any
 ) -> tuple[Array, dict[str, Array]]:
+    """Σ m L."""
     return add(multipliers[name] * losses[name] for name in losses), dict(multipliers)
 
 

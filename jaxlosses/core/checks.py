@@ -27,7 +27,7 @@ _checking = jax.make_user_context(False)
 
 
 def checked(fn: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Make `fn` raise an error for the bad values that its losses meet.
+    """Debug bad values: make `fn` raise for labels, probabilities, boxes or weights that its losses cannot take.
 
     Under `jit` a loss cannot raise for what its arrays hold. `checked` runs `fn` with every check on values
     switched on: class ids out of range, probabilities outside [0, 1], inverted boxes, negative weights. It is

@@ -227,6 +227,6 @@ def log_softmax_from_parts(
 def log1m_prob(
     log_p: Float[Array, "*#s"], log_normalizer: Float[Array, "*#s"], log_sum_others: Float[Array, "*#s"]
 ) -> Array:
-    """The logarithm of 1 - p, from the parts of `logsumexp_parts` and `log_sum_others`: exact for p near 1, and finite for p = 1."""
+    """The logarithm of 1 - p, from `logsumexp_parts` and `log_sum_others`: exact near p = 1, and finite there."""
     likely = log_p > -0.5  # p > 0.6: only the largest class can be that, and for it 1 - p is the rest
     return jnp.where(likely, log_sum_others - log_normalizer, jnp.log1p(-jnp.exp(jnp.where(likely, -1.0, log_p))))

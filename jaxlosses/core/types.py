@@ -18,7 +18,7 @@ Number: TypeAlias = jax.typing.ArrayLike
 
 
 class Likelihood(NamedTuple):
-    """How uncertainty weighting reads a loss L as a negative log-likelihood: `scale · e^-s L + log_variance_weight · s`.
+    """How uncertainty weighting reads a loss L as a negative log-likelihood: `c e^-s L + r s`, with s learned.
 
     Attributes:
         scale: c; 1/2 for a squared error, 1 for a cross-entropy or an absolute error.
@@ -30,7 +30,7 @@ class Likelihood(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """A weighted sum of values and of what each of them counts for; parts of one batch add up.
+    """A weighted sum of loss values, and their count: the parts of microbatches and devices add up to exact means.
 
     Two microbatches, or two devices, each give their parts; the mean over everything is the mean of the
     added parts, whereas the mean of two means is wrong as soon as their masks differ.

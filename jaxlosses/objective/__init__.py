@@ -2,18 +2,20 @@
 
 term          which loss, of which arrays, how heavy, and when
 objective     the terms together: data in, `(total, aux)` out
-evaluation    one term on one batch, on one device or many
+evaluation    from the data to every term's loss, on one device or many
 arguments     what a call is given beside the data
 validation    what an objective cannot mean, judged when it is made
 paths         where a term finds its arrays
 schedules     weights that follow the step
 config        an objective as plain data, and back
 report        what an objective says of itself
+summary       the `aux` of many steps, folded into one row
 """
 
 from jaxlosses.objective.objective import Objective
 from jaxlosses.objective.schedules import schedule
+from jaxlosses.objective.summary import summarize
 from jaxlosses.objective.term import Term
 from jaxlosses.objective.value_only import value_only
 
-__all__ = ["Objective", "Term", "schedule", "value_only"]
+__all__ = ["Objective", "Term", "schedule", "summarize", "value_only"]

@@ -1,35 +1,70 @@
-"""What a call of an objective is given beside the data: single numbers, by the names of the terms."""
+"""What a call of an objective is given beside the data: the step or stage, and single numbers by term."""
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from jaxlosses.core.errors import check_names
+from jaxlosses.core.types import Number
+from jaxlosses.objective.schedules import can_reach
+from jaxlosses.objective.term import Term
 
-if TYPE_CHECKING:
-    from jaxlosses.objective.term import Term
+
+class Progress(NamedTuple):
+    """How far training is: the stage it is in, and the step if there is one."""
+
+    stage: Array
+    step: Array | None
 
 
-def scalar(what: str, given: Any) -> Array:
-    """`given` as an array, once it is a single number."""
-    array = jnp.asarray(given)
+def resolve_progress(boundaries: Sequence[int], step: Number | None, stage: Number | None) -> Progress:
+    """The stage that the step is in, unless a stage is given."""
+    now = None if step is None else to_step(step)
+    if stage is not None:
+        return Progress(to_scalar("stage", stage), now)
+    if now is None:
+        if boundaries:
+            raise ValueError("this objective has stages: call it with step= or stage=")
+        return Progress(jnp.asarray(0), None)
+    passed = [now >= jnp.asarray(boundary, now.dtype) for boundary in boundaries if can_reach(now, boundary)]
+    return Progress(sum((jnp.asarray(is_past, int) for is_past in passed), jnp.asarray(0)), now)
+
+
+def to_step(step: Number) -> Array:
+    """The step as a scalar, in the dtype it came in: steps may count tokens, by a float or by uint32."""
+    if not isinstance(step, jax.Array):  # NumPy and Python numbers: JAX would cut a large one short in silence
+        given = np.asarray(step)
+        dtype = jax.dtypes.canonicalize_dtype(given.dtype)
+        if given.dtype.kind in "iu" and given.size and np.any(given != given.astype(dtype)):
+            raise ValueError(
+                f"step={step!r} does not fit into {np.dtype(dtype).name}; count in float32 or uint32 "
+                "(jnp.asarray(step, jnp.float32)), or enable jax_enable_x64"
+            )
+    return to_scalar("step", step)
+
+
+def to_scalar(argument: str, value: Any) -> Array:
+    """`value` as an array, once it is a single number."""
+    array = jnp.asarray(value)
     if array.ndim:
-        raise ValueError(f"{what} must be a scalar, got shape {array.shape}; take one entry of what was replicated")
+        raise ValueError(f"{argument} must be a scalar, got shape {array.shape}; take one entry of what was replicated")
     return array
 
 
-def scalars(what: str, given: Mapping[str, Any], terms: Iterable[str]) -> dict[str, Array]:
+def to_scalars(argument: str, values: Mapping[str, Any], terms: Iterable[str]) -> dict[str, Array]:
     """A number for some of the terms."""
-    return {name: scalar(f"{what}[{name!r}]", x) for name, x in check_names(what, given, terms).items()}
+    return {name: to_scalar(f"{argument}[{name!r}]", x) for name, x in check_names(argument, values, terms).items()}
 
 
-def whole_counts(counts: Mapping[str, Any], terms: Mapping[str, "Term"], every: Iterable[str]) -> dict[str, Array]:
+def to_total_counts(counts: Mapping[str, Any], terms: Mapping[str, Term], every: Iterable[str]) -> dict[str, Array]:
     """What `Objective.counts` made, for terms whose microbatches do add up to the batch."""
-    given = scalars("counts", counts, every)
+    total_counts = to_scalars("counts", counts, every)
     for name, term in terms.items():
-        if name not in given:
+        if name not in total_counts:
             raise ValueError(f"counts must be what counts() returned for the whole batch: {name!r} is missing")
         if term.spec.depends_on_batch or term.spec.input_kind == "tree":
             why = "compares examples with each other" if term.spec.depends_on_batch else "is no sum over examples"
@@ -37,4 +72,4 @@ def whole_counts(counts: Mapping[str, Any], terms: Mapping[str, "Term"], every: 
                 f"term {name!r}: counts= adds up microbatches, but loss {term.spec.name!r} {why}; "
                 "take it out of this objective and evaluate it once"
             )
-    return {name: given[name] for name in terms}
+    return {name: total_counts[name] for name in terms}

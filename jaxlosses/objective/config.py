@@ -3,46 +3,42 @@
 import copy
 import dataclasses
 import importlib
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from jaxlosses.core.errors import did_you_mean
+from jaxlosses.core.signatures import SYNONYMS
 from jaxlosses.objective.schedules import Schedule, schedule
-
-if TYPE_CHECKING:
-    from jaxlosses.objective import Objective
-    from jaxlosses.objective.term import Term
+from jaxlosses.objective.term import Term
 
 
-def to_config(objective: "Objective") -> dict[str, Any]:
+def to_config(terms: Mapping[str, Term], boundaries: Sequence[int], combine: Any) -> dict[str, Any]:
     """A dict of dicts, lists, strings and numbers; defaults are left out."""
     config: dict[str, Any] = {}
-    if objective.boundaries:
-        config["boundaries"] = list(objective.boundaries)
-    if objective.combine != "sum":
-        config["combine"] = _plain(objective.combine)
-    config["terms"] = {name: _term_to_config(name, term) for name, term in objective.terms.items()}
+    if boundaries:
+        config["boundaries"] = list(boundaries)
+    if combine != "sum":
+        config["combine"] = _plain(combine)
+    config["terms"] = {name: _term_to_config(name, term) for name, term in terms.items()}
     return config
 
 
-def objective_from_config(
-    make: type["Objective"], make_term: type["Term"], given: Any, allow_import: bool
-) -> "Objective":
-    """The objective that `given` describes, sharing nothing with it."""
-    config = copy.deepcopy(_mapping("the config of an objective", given))
-    _check_keys(config, ("terms", "boundaries", "combine"))
+def from_config(config: Any, allow_import: bool) -> dict[str, Any]:
+    """The arguments of the objective that `config` describes, which share nothing with it."""
+    arguments = copy.deepcopy(_mapping("the config of an objective", config))
+    _check_keys(arguments, ("terms", "boundaries", "combine"))
     terms = {}
-    for name, described in _mapping("terms", config.pop("terms", {})).items():
+    for name, described in _mapping("terms", arguments.pop("terms", {})).items():
         try:
-            terms[name] = _term_from_config(make_term, described, allow_import)
+            terms[name] = _term_from_config(described, allow_import)
         except (ValueError, TypeError) as error:
             raise ValueError(f"term {name!r}: {error}") from None
-    return make(terms, **config)
+    return {"terms": terms, **arguments}
 
 
-def _term_from_config(make_term: type["Term"], described: Any, allow_import: bool) -> "Term":
+def _term_from_config(described: Any, allow_import: bool) -> Term:
     fields = _mapping("a term", described)
-    _check_keys(fields, [field.name for field in dataclasses.fields(make_term)])
+    _check_keys(fields, [field.name for field in dataclasses.fields(Term)])
     missing = [name for name in ("loss", "inputs") if name not in fields]
     if missing:
         raise ValueError(f"a term needs {' and '.join(map(repr, missing))}")
@@ -53,16 +49,16 @@ def _term_from_config(make_term: type["Term"], described: Any, allow_import: boo
         if "schedule" not in weight:
             raise ValueError(f"weight must be a number or have a 'schedule', got {weight}")
         fields["weight"] = _schedules(weight)
-    return make_term(**fields)
+    return Term(**fields)
 
 
-def _schedules(given: Any) -> Any:
+def _schedules(described: Any) -> Any:
     """The schedules that are described, also those among the arguments of another."""
-    if isinstance(given, list | tuple):
-        return [_schedules(entry) for entry in given]
-    if not isinstance(given, Mapping) or "schedule" not in given:
-        return given
-    return schedule(given["schedule"], **{key: _schedules(x) for key, x in given.items() if key != "schedule"})
+    if isinstance(described, list | tuple):
+        return [_schedules(entry) for entry in described]
+    if not isinstance(described, Mapping) or "schedule" not in described:
+        return described
+    return schedule(described["schedule"], **{key: _schedules(x) for key, x in described.items() if key != "schedule"})
 
 
 def _imported(path: str, allow_import: bool) -> Any:
@@ -75,7 +71,7 @@ def _imported(path: str, allow_import: bool) -> Any:
         raise ValueError(f"loss {path!r} cannot be imported: {error}") from error
 
 
-def _term_to_config(name: str, term: "Term") -> dict[str, Any]:
+def _term_to_config(name: str, term: Term) -> dict[str, Any]:
     config = {}
     for field in dataclasses.fields(term):
         value = getattr(term, field.name)
@@ -104,15 +100,19 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"it is {value!r}")
 
 
-def _mapping(what: str, given: Any) -> dict[str, Any]:
-    if hasattr(given, "to_dict"):  # a ConfigDict of ml_collections, which is no Mapping
-        given = given.to_dict()
-    if not isinstance(given, Mapping):
-        raise ValueError(f"{what} must be a mapping, got {given!r}")
-    return dict(given)
+def _mapping(what: str, value: Any) -> dict[str, Any]:
+    if hasattr(value, "to_dict"):  # a ConfigDict of ml_collections, which is no Mapping
+        value = value.to_dict()
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{what} must be a mapping, got {value!r}")
+    return dict(value)
 
 
-def _check_keys(config: Mapping[str, Any], known: Any) -> None:
+def _check_keys(config: Mapping[str, Any], known: Sequence[str]) -> None:
     for key in config:
         if key not in known:
-            raise ValueError(f"unknown key {key!r}{did_you_mean(key, known, f'there are {list(known)}')}")
+            meant = SYNONYMS.get(str(key))
+            hint = (
+                f"; did you mean {meant!r}?" if meant in known else did_you_mean(key, known, f"there are {list(known)}")
+            )
+            raise ValueError(f"unknown key {key!r}{hint}")

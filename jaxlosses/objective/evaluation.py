@@ -1,130 +1,272 @@
-"""One term on one batch: where its arrays are, and how its loss becomes a sum and a count."""
+"""From the data of a call to every term's loss: where its arrays are, its sum and count, its multiplier.
+
+    data ─▶ inputs, where, weights ─▶ loss(..., reduction="parts") ─▶ (sum, count) ─▶ over devices ─▶ loss, multiplier
+            paths of the term         nothing, if it is off           of this batch   psum
+
+The order is fixed, because every other order was measured to be wrong somewhere. What all terms make of the batch
+together, the total, is the combiner's: see `combine_evaluations`.
+"""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxlosses.core import checks, signatures
+from jaxlosses.combine import Combiner, zero_if_disabled
+from jaxlosses.core import collectives
+from jaxlosses.core.collectives import AxisName
 from jaxlosses.core.errors import AlignmentError
-from jaxlosses.core.masks import align
-from jaxlosses.core.reduction import reduce
+from jaxlosses.core.signatures import SHARED_KEYWORDS, keywords_of
 from jaxlosses.core.types import Parts
+from jaxlosses.objective.arguments import Progress
+from jaxlosses.objective.foreign_loss import masked_parts
 from jaxlosses.objective.frozen import thawed
-from jaxlosses.objective.paths import look_up
+from jaxlosses.objective.paths import MissingPathError, look_up
+from jaxlosses.objective.schedules import Ramp
+from jaxlosses.objective.term import Term, present_terms
 
-if TYPE_CHECKING:
-    from jaxlosses.objective.term import Term
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TermEvaluation:
+    """One term in one call.
+
+    Attributes:
+        loss: its mean or sum over this batch, unweighted.
+        share: what the combiner gets: the loss, as a share of the whole batch where this is a microbatch of it, with 0
+            in the place of a NaN that the multiplier silences.
+        multiplier: weight x ramp x the call's own weight, and 0 where the term is off or nothing counts.
+        batch_fraction: which part of the whole batch this microbatch is; 1 without microbatches.
+        count: what the mean is over.
+        active: whether the stage has it.
+        metrics: what the loss reports beside its values.
+    """
+
+    loss: Array
+    share: Array
+    multiplier: Array
+    batch_fraction: Any
+    count: Array
+    active: Array | bool
+    metrics: dict[str, Array]
 
 
-class Found(NamedTuple):
-    """A term on a batch: its sum and count, and those of what its loss reports beside."""
+class TermParts(NamedTuple):
+    """A term on a batch before any division: its sum and count, and those of what its loss reports beside."""
 
-    parts: Parts
+    loss: Parts
     metrics: dict[str, Parts]
 
 
-def evaluated(name: str, term: "Term", data: Any) -> Found:
-    """The term on `data`; errors name the term, and say which path is wrong."""
+def evaluate_terms(
+    terms: Mapping[str, Term],
+    boundaries: Sequence[int],
+    data: Any,
+    progress: Progress,
+    weights: Mapping[str, Array],
+    total_counts: Mapping[str, Array] | None,
+    axis_name: AxisName | None,
+) -> dict[str, TermEvaluation]:
+    """Evaluate every term that is in the program, in the order of the terms."""
+    evaluations = {}
+    for name, term in present_terms(terms).items():
+        active = False if _lacks_data(term, data) else _is_active(term, progress, len(boundaries))
+        parts = _parts_if_active(active, name, with_axis_name(term, axis_name), data)
+        parts = _reduce_over_devices(term, parts, axis_name)  # outside of every branch, which devices might not share
+        begin = boundaries[term.start - 1] if term.ramp else 0
+        factors = [_scheduled_weight(name, term, begin, progress), *([weights[name]] if name in weights else [])]
+        total_count = None if total_counts is None else total_counts[name]
+        evaluations[name] = _finish(term, parts, active, factors, total_count)
+    return evaluations
+
+
+def term_parts(name: str, term: Term, data: Any) -> TermParts:
+    """The term's sum and count on `data`; errors name the term, and say which path is wrong."""
     try:
-        inputs = inputs_of(term, data)
+        inputs = find_inputs(term, data)
         where = None if term.where is None else look_up(data, term.where)
         weights = None if term.sample_weights is None else look_up(data, term.sample_weights)
-        evaluate = _by_example if term.reduction == "per_example" else _whole
+        evaluate = _parts_per_example if term.reduction == "per_example" else _parts_of_batch
         return evaluate(term, inputs, where, weights)
     except AlignmentError as error:
         path = getattr(term, error.argument)
         message = (
-            f"{error.argument} {path!r} has shape {error.shape}, which is not the start of the loss's {error.expected}"
+            f"{error.argument} {path!r} has shape {error.shape}, which is no prefix of the loss's {error.expected}"
         )
         raise ValueError(f"term {name!r}: {message}") from error
     except (ValueError, TypeError) as error:
-        if type(error) not in (ValueError, TypeError):
+        if type(error) not in (ValueError, TypeError, MissingPathError):
             raise
-        raise type(error)(f"term {name!r}: {error}") from error
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"term {name!r}: {error}") from error
 
 
-def alone(term: "Term") -> "Term":
+def count_of(name: str, term: Term, data: Any) -> Array:
+    """What the term's mean is over; 0 for an optional term whose data is not there."""
+    if _lacks_data(term, data):
+        return jnp.zeros(())
+    return term_parts(name, without_axis_name(term), data).loss.count
+
+
+def combine_evaluations(
+    combiner: Combiner,
+    terms: Mapping[str, Term],
+    evaluations: Mapping[str, TermEvaluation],
+    params: Mapping[str, Any],
+) -> tuple[Array, dict[str, Any]]:
+    """The total, and d total / d loss by term: the combiner's of its terms, and besides weight x loss of fixed ones."""
+    combined = {name: one for name, one in evaluations.items() if not terms[name].is_fixed}
+    total, weights = jnp.zeros(()), {}
+    if combined:
+        total, weights = combiner.apply(
+            {name: one.share for name, one in combined.items()},
+            {name: one.multiplier for name, one in combined.items()},
+            {name: one.batch_fraction for name, one in combined.items()},
+            params,
+            {name: terms[name].spec.likelihood for name in combined},
+        )
+    for name, one in evaluations.items():
+        if name not in combined:
+            total = total + one.multiplier * one.share
+            weights = {**weights, name: one.multiplier}
+    return total, dict(weights)
+
+
+def to_aux(
+    names: Iterable[str], evaluations: Mapping[str, TermEvaluation], weights: Mapping[str, Any]
+) -> dict[str, dict[str, Array]]:
+    """A scalar for every term, also for those that are not in the program, under what it says of the term."""
+    columns = {
+        "loss": {name: one.loss for name, one in evaluations.items()},
+        "weight": weights,
+        "count": {name: one.count for name, one in evaluations.items()},
+        "active": {name: one.active for name, one in evaluations.items()},
+    }
+    aux = {
+        key: {name: jnp.asarray(by_term.get(name, 0), jnp.float32) for name in names}
+        for key, by_term in columns.items()
+    }
+    metrics = {f"{name}/{key}": x for name, one in evaluations.items() for key, x in one.metrics.items()}
+    return aux | ({"metric": {name: jnp.asarray(x, jnp.float32) for name, x in metrics.items()}} if metrics else {})
+
+
+def find_inputs(term: Term, data: Any) -> dict[str | int, Any]:
+    """The arrays by the names of the loss's parameters, or by their positions."""
+    paths = term.inputs.items() if isinstance(term.inputs, Mapping) else enumerate(term.inputs)
+    return {key: look_up(data, path) for key, path in paths}
+
+
+def without_axis_name(term: Term) -> Term:
     """The term for one program on one device: its shapes and counts can be looked at outside of `shard_map`."""
-    return dataclasses.replace(term, options={key: x for key, x in term.options.items() if key != "axis_name"})
+    takes = "axis_name" in keywords_of(term.spec.function)
+    options = {key: x for key, x in term.options.items() if key != "axis_name"}
+    return dataclasses.replace(term, options={**options, "axis_name": ()} if takes else options)
 
 
-def spread(term: "Term", axis_name: Any) -> "Term":
+def with_axis_name(term: Term, axis_name: AxisName | None) -> Term:
     """The term of a batch that is spread over devices; a loss that looks at several examples at once is told so."""
-    takes = "axis_name" in signatures.keywords_of(term.spec.function) and not term.spec.may_reduce_batch
+    takes = "axis_name" in keywords_of(term.spec.function) and (not term.spec.may_reduce_batch or axis_name == ())
     if axis_name is None or not takes or "axis_name" in term.options:
         return term
     return dataclasses.replace(term, options={**term.options, "axis_name": axis_name})
 
 
-def across(term: "Term", found: Found, axis_name: Any) -> Found:
-    """What all devices found. A penalty is whole on each, and so is what the loss itself has pooled over them."""
-    if term.spec.input_kind == "tree":
-        return found
-    collect = jax.lax.pmean if term.spec.may_reduce_batch and "axis_name" in term.options else jax.lax.psum
-    return jax.tree.map(lambda x: collect(x, axis_name), found)
+def missing_path(term: Term, data: Any) -> str | None:
+    """What the data lacks of the paths of an optional term."""
+    if not term.optional:
+        return None
+    for path in term.paths:
+        try:
+            look_up(data, path)
+        except MissingPathError as error:
+            return str(error)
+    return None
 
 
-def inputs_of(term: "Term", data: Any) -> dict[str | int, Any]:
-    """The arrays by the names of the loss's parameters, or by their places."""
-    paths = term.inputs.items() if isinstance(term.inputs, Mapping) else enumerate(term.inputs)
-    return {key: look_up(data, path) for key, path in paths}
+def _lacks_data(term: Term, data: Any) -> bool:
+    return missing_path(term, data) is not None
 
 
-def _whole(term: "Term", inputs: dict[str | int, Any], where: Any, weights: Any) -> Found:
-    if set(signatures.SHARED_KEYWORDS) <= set(signatures.keywords_of(term.spec.function)):
-        return Found(_call(term, inputs, where=where, sample_weights=weights, reduction="parts"), {})
-    # Any function that returns values: mask what goes in and what comes out, so that NaN neither enters nor leaves.
-    inputs = {key: _masked(place, x, where, weights) for place, (key, x) in enumerate(inputs.items())}
-    result = _call(term, inputs)
-    values, metrics = result if term.spec.has_aux else (result, {})
-
-    def parts(argument: str, x: Any) -> Any:
-        (x,) = checks.to_floats(term.spec.name, **{argument: x})
-        return reduce(x, checks.make_mask(term.spec.name, where, weights, x.shape, x), "parts")
-
-    return Found(parts("values", values), {key: parts(key, jax.lax.stop_gradient(x)) for key, x in metrics.items()})
+def _is_active(term: Term, progress: Progress, last_stage: int) -> Array | bool:
+    """True, and not an array, for a term that is never off."""
+    if term.start == 0 and (term.stop is None or term.stop > last_stage):
+        return True
+    return term.active_in(progress.stage)
 
 
-def _by_example(term: "Term", inputs: dict[str | int, Any], where: Any, weights: Any) -> Found:
+def _parts_if_active(active: Array | bool, name: str, term: Term, data: Any) -> TermParts:
+    """The term's parts; nothing of an inactive term runs, for multiplying by 0 would let its NaN through."""
+    if active is False:
+        return TermParts(Parts(jnp.zeros(()), jnp.zeros(())), {})
+    if active is True:
+        return term_parts(name, term, data)
+    evaluate = lambda: term_parts(name, term, data)  # noqa: E731
+    shapes = jax.eval_shape(evaluate)
+    return jax.lax.cond(active, evaluate, lambda: jax.tree.map(collectives.zeros_like, shapes))
+
+
+def _parts_of_batch(term: Term, inputs: dict[str | int, Any], where: Any, weights: Any) -> TermParts:
+    spec = term.spec
+    if set(SHARED_KEYWORDS) <= set(keywords_of(spec.function)):
+        return TermParts(_call(term, inputs, where=where, sample_weights=weights, reduction="parts"), {})
+    return TermParts(*masked_parts(spec.name, lambda x: _call(term, x), spec.has_aux, inputs, where, weights))
+
+
+def _parts_per_example(term: Term, inputs: dict[str | int, Any], where: Any, weights: Any) -> TermParts:
     """The mean within each example, over the examples that have anything."""
-
-    def one(inputs: Any, where: Any, weights: Any) -> Any:
-        return _whole(term, inputs, where, weights)
-
+    # A loss takes batches: each example becomes a batch of one, and vmap goes over these.
     batches = jax.tree.map(lambda x: jnp.expand_dims(jnp.asarray(x), 1), (inputs, where, weights))
-    each = jax.vmap(one)(*batches)
-    return jax.tree.map(_mean_over, each, is_leaf=lambda x: isinstance(x, Parts))
+    per_example = jax.vmap(lambda *batch: _parts_of_batch(term, *batch))(*batches)
+    return jax.tree.map(_mean_over_examples, per_example, is_leaf=lambda x: isinstance(x, Parts))
 
 
-def _mean_over(each: Parts) -> Parts:
-    return Parts(jnp.sum(jax.vmap(Parts.mean)(each)), jnp.sum(each.count != 0, dtype=each.sum.dtype))
+def _mean_over_examples(parts: Parts) -> Parts:
+    return Parts(jnp.sum(jax.vmap(Parts.mean)(parts)), jnp.sum(parts.count != 0, dtype=parts.sum.dtype))
 
 
-def _call(term: "Term", inputs: dict[str | int, Any], **contract: Any) -> Any:
+def _call(term: Term, inputs: dict[str | int, Any], **keywords: Any) -> Any:
     named = {key: x for key, x in inputs.items() if isinstance(key, str)}
-    placed = [named.pop(key) for key in term.spec.inputs if key in named] if named else list(inputs.values())
-    return term.spec.function(*placed, **named, **thawed(term.options), **contract)
+    by_position = [named.pop(key) for key in term.spec.inputs if key in named] if named else list(inputs.values())
+    return term.spec.function(*by_position, **named, **thawed(term.options), **keywords)
 
 
-def _masked(place: int, x: Any, where: Any, weights: Any) -> Any:
-    """What is masked, and what is not finite under a weight of 0, gives way to a harmless number."""
-    if where is None and weights is None:
-        return x
-    return jax.tree.map(lambda leaf: _masked_array(place, jnp.asarray(leaf), where, weights), x)
+def _reduce_over_devices(term: Term, parts: TermParts, axis_name: AxisName | None) -> TermParts:
+    """The parts of all devices. A penalty is whole on each, and so is what the loss itself has pooled over them."""
+    if axis_name is None or axis_name == () or term.spec.input_kind == "tree":
+        return parts
+    pooled = term.spec.may_reduce_batch and "axis_name" in term.options
+    collect: Callable[..., Any] = jax.lax.pmean if pooled else jax.lax.psum
+    return jax.tree.map(lambda x: collect(x, axis_name), parts)
 
 
-def _masked_array(place: int, array: Array, where: Any, weights: Any) -> Array:
-    floats = jnp.issubdtype(array.dtype, jnp.floating)
-    # We cannot know where a foreign loss is smooth. 1/2, 1/3, ... are probabilities, have a logarithm and a norm,
-    # and differ from each other.
-    safe = 1 / (place + 2) if floats else 0
-    spoilt = ~jnp.isfinite(array)
-    for given, off in ((where, lambda mask: ~mask), (weights, lambda weight: (weight == 0) & spoilt)):
-        # A shape that does not fit is judged later, by the values that come out.
-        if given is not None and array.shape[: jnp.ndim(given)] == jnp.shape(given):
-            array = jnp.where(off(align(jnp.asarray(given), array.ndim)), safe, array)
-    return array
+def _scheduled_weight(name: str, term: Term, begin: int, progress: Progress) -> Any:
+    if not callable(term.weight) and not term.ramp:
+        return term.weight
+    if progress.step is None:
+        what = "weight is a schedule" if callable(term.weight) else f"ramp={term.ramp} counts steps"
+        raise ValueError(f"term {name!r}: {what}: call the objective with step=")
+    return Ramp(term.weight, begin, term.ramp)(progress.step)
+
+
+def _finish(
+    term: Term, parts: TermParts, active: Array | bool, factors: list[Any], total_count: Array | None
+) -> TermEvaluation:
+    """Divide, and multiply the factors of the term's weight; it is 0 where nothing counts."""
+    total, own_count = parts.loss
+    count = own_count if total_count is None else total_count.astype(total.dtype)
+    loss, share = (total, total) if term.reduction == "sum" else (parts.loss.mean(), Parts(total, count).mean())
+    weight = math.prod(jnp.asarray(factor, total.dtype) for factor in factors)
+    multiplier = jnp.where(active & (count != 0), weight, 0)
+    may_vanish = callable(term.weight) or term.ramp or len(factors) > 1
+    return TermEvaluation(
+        loss=loss,
+        share=zero_if_disabled(share, multiplier) if may_vanish else share,
+        multiplier=multiplier,
+        batch_fraction=1.0 if total_count is None else Parts(own_count, count).mean(),
+        count=own_count,
+        active=active,
+        metrics={key: x.mean() for key, x in parts.metrics.items()},
+    )

@@ -1,97 +1,95 @@
 """What an objective says of itself: a table of its terms, with shapes if there is data to look at."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 
-from jaxlosses.objective.evaluation import alone, evaluated, inputs_of
-from jaxlosses.objective.paths import look_up
+from jaxlosses.objective.evaluation import find_inputs, missing_path, term_parts, without_axis_name
+from jaxlosses.objective.paths import describe_path, look_up
 from jaxlosses.objective.schedules import Schedule
-
-if TYPE_CHECKING:
-    from jaxlosses.objective import Objective
-    from jaxlosses.objective.term import Term
+from jaxlosses.objective.term import Term
 
 
-def table(objective: "Objective") -> str:
-    """Terms, stages and weights."""
-    rows = [("term", "loss", "inputs", "stages", "weight")]
-    for name, term in objective.terms.items():
-        rows.append((name, term.spec.name, _paths(term), _stages(term, objective), _weight(term)))
-    return f"{_aligned(rows)}\n\n{_summary(objective)}"
-
-
-def checked_table(objective: "Objective", data: Any) -> str:
-    """The same with the shapes of `data`, once every term has been traced on it."""
+def describe(
+    terms: Mapping[str, Term], boundaries: Sequence[int], combine: Any, learned: Sequence[str], data: Any = None
+) -> str:
+    """A table of terms, stages and weights; with the shapes of `data`, once every term has been traced on it."""
+    if data is None:
+        rows = [("term", "loss", "inputs", "stages", "weight")]
+        for name, term in terms.items():
+            rows.append((name, term.spec.name, _inputs(term), _stages(term, boundaries), _weight(term)))
+        return f"{_table(rows)}\n\n{_summary(boundaries, combine, learned)}"
+    shapes = jax.tree.map(_to_shape, data)
     rows = [("term", "loss", "inputs", "mask", "stages", "weight")]
-    shapes = jax.tree.map(_described, data)
-    for name, term in objective.terms.items():
-        _trace(name, term, shapes)
-        read = inputs_of(term, shapes)
-        keys = term.inputs.values() if isinstance(term.inputs, Mapping) else term.inputs
-        inputs = ", ".join(f"{_path(key)} {_shape(x)}" for key, x in zip(keys, read.values(), strict=True))
-        mask = "all" if term.where is None else f"{_path(term.where)} {_shape(look_up(shapes, term.where))}"
-        rows.append((name, term.spec.name, inputs, mask, _stages(term, objective), _weight(term)))
-    unread = _unread(objective, shapes)
+    for name, term in terms.items():
+        inputs, mask = _trace(name, term, shapes)
+        rows.append((name, term.spec.name, inputs, mask, _stages(term, boundaries), _weight(term)))
+    unread = _unread(terms, shapes)
     more = f"\nnot read by any term: {', '.join(unread)}" if unread else ""
-    return f"{_aligned(rows)}\n\n{_summary(objective)}{more}"
+    return f"{_table(rows)}\n\n{_summary(boundaries, combine, learned)}{more}"
 
 
-def _described(leaf: Any) -> Any:
+def _to_shape(leaf: Any) -> Any:
     """The shape of an array or a number; anything else, such as a file's name that travels in the batch, as it is."""
+    if isinstance(leaf, bool | int | float):
+        return jax.eval_shape(lambda: leaf)
     is_array = hasattr(leaf, "shape") and hasattr(leaf, "dtype")
-    return (
-        jax.eval_shape(lambda: leaf)
-        if isinstance(leaf, bool | int | float)
-        else (jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) if is_array else leaf)
-    )
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) if is_array else leaf
 
 
-def _trace(name: str, term: "Term", shapes: Any) -> None:
-    """Evaluate the term on shapes, and raise what it raises."""
+def _trace(name: str, term: Term, shapes: Any) -> tuple[str, str]:
+    """Evaluate the term on shapes, and raise what it raises; what it reads, and its mask."""
+    if (missing := missing_path(term, shapes)) is not None:
+        return f"off: {missing}", ""
     leaves, structure = jax.tree.flatten(shapes)
-    traced = [isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves]
+    is_array = [isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves]
 
     def evaluate(arrays: list[Any]) -> Any:
         following = iter(arrays)
-        whole = [next(following) if is_array else leaf for leaf, is_array in zip(leaves, traced, strict=True)]
-        return evaluated(name, alone(term), jax.tree.unflatten(structure, whole))
+        filled = [next(following) if array else leaf for leaf, array in zip(leaves, is_array, strict=True)]
+        data = jax.tree.unflatten(structure, filled)
+        term_parts(name, without_axis_name(term), data)
+        mask = None if term.where is None else look_up(data, term.where)
+        return jax.tree.map(_array_or_none, ([*find_inputs(term, data).values()], mask))
 
-    jax.eval_shape(evaluate, [leaf for leaf, is_array in zip(leaves, traced, strict=True) if is_array])
+    inputs, mask = jax.eval_shape(evaluate, [leaf for leaf, array in zip(leaves, is_array, strict=True) if array])
+    paths = term.inputs.values() if isinstance(term.inputs, Mapping) else term.inputs
+    described = ", ".join(f"{describe_path(path)} {_shape(x)}" for path, x in zip(paths, inputs, strict=True))
+    return described, "all" if term.where is None else f"{describe_path(term.where)} {_shape(mask)}"
 
 
-def _summary(objective: "Objective") -> str:
-    steps = [0, *objective.boundaries]
-    stages = "; ".join(f"stage {stage} from step {step}" for stage, step in enumerate(steps))
-    learned = sorted(objective.init())
-    return f"combine: {objective.combine}{f', learning {learned}' if learned else ''}\n{stages}"
+def _array_or_none(leaf: Any) -> Any:
+    return leaf if hasattr(leaf, "shape") or isinstance(leaf, bool | int | float) else None
 
 
-def _stages(term: "Term", objective: "Objective") -> str:
-    if not objective.boundaries:
+def _summary(boundaries: Sequence[int], combine: Any, learned: Sequence[str]) -> str:
+    stages = "; ".join(f"stage {stage} from step {step}" for stage, step in enumerate([0, *boundaries]))
+    return f"combine: {combine}{f', learning {list(learned)}' if learned else ''}\n{stages}"
+
+
+def _stages(term: Term, boundaries: Sequence[int]) -> str:
+    if not boundaries:
         return "always"
-    last = len(objective.boundaries) if term.stop is None else term.stop - 1
+    last = len(boundaries) if term.stop is None else min(term.stop - 1, len(boundaries))
     stages = str(term.start) if last == term.start else f"{term.start} to {last}"
     return stages + (f", ramp {term.ramp}" if term.ramp else "")
 
 
-def _weight(term: "Term") -> str:
+def _weight(term: Term) -> str:
+    fixed = ", fixed" if term.is_fixed else ""
     if isinstance(term.weight, Schedule):
-        return f"{term.weight.name}({', '.join(f'{key}={value}' for key, value in term.weight.options.items())})"
+        options = ", ".join(f"{key}={value}" for key, value in term.weight.options.items())
+        return f"{term.weight.name}({options}){fixed}"
     if callable(term.weight):
-        return getattr(term.weight, "__qualname__", repr(term.weight))
-    return f"{term.weight:g}" if term.weight else "0 (not in the program)"
+        return getattr(term.weight, "__qualname__", repr(term.weight)) + fixed
+    return f"{term.weight:g}{fixed}" if term.weight else "0 (not in the program)"
 
 
-def _paths(term: "Term") -> str:
+def _inputs(term: Term) -> str:
     if isinstance(term.inputs, Mapping):
-        return ", ".join(f"{name}={_path(path)}" for name, path in term.inputs.items())
-    return ", ".join(map(_path, term.inputs))
-
-
-def _path(path: Any) -> str:
-    return path if isinstance(path, str) else getattr(path, "__name__", repr(path))
+        return ", ".join(f"{name}={describe_path(path)}" for name, path in term.inputs.items())
+    return ", ".join(map(describe_path, term.inputs))
 
 
 def _shape(value: Any) -> str:
@@ -99,12 +97,9 @@ def _shape(value: Any) -> str:
     return str(tuple(leaves[0].shape)) if len(leaves) == 1 else f"a tree of {len(leaves)}"
 
 
-def _unread(objective: "Objective", data: Any) -> list[str]:
+def _unread(terms: Mapping[str, Term], data: Any) -> list[str]:
     """Entries two levels down that no path touches; unknown if a path is a function."""
-    paths = []
-    for term in objective.terms.values():
-        inputs = term.inputs.values() if isinstance(term.inputs, Mapping) else term.inputs
-        paths += [path for path in (*inputs, term.where, term.sample_weights) if path is not None]
+    paths = [path for term in terms.values() for path in term.paths]
     if not isinstance(data, Mapping) or any(callable(path) for path in paths):
         return []
     entries = []
@@ -114,7 +109,7 @@ def _unread(objective: "Objective", data: Any) -> list[str]:
     return [entry for entry in entries if not any(touches(path, entry) for path in paths)]
 
 
-def _aligned(rows: list[tuple[str, ...]]) -> str:
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])

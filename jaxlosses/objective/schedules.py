@@ -7,6 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import optax
+from jax import Array
 
 from jaxlosses.core.errors import did_you_mean
 from jaxlosses.objective.frozen import frozen
@@ -27,7 +28,7 @@ class Schedule:
 
 
 def schedule(name: str, **options: Any) -> Schedule:
-    """Make a schedule of optax that can be compared, hashed and saved, which optax's own closures cannot.
+    """An optax schedule, for a term's weight, that can be compared, hashed and saved as optax's closures cannot.
 
     Args:
         name: the function's name in optax, such as `"linear_schedule"`.
@@ -74,7 +75,28 @@ class Ramp:
 
     def __call__(self, step: Any) -> Any:
         """The weight at a step."""
-        weight: Any = self.weight(step) if callable(self.weight) else self.weight
+        step, weight = jnp.asarray(step), weight_at(self.weight, step)
         if not self.length:
             return weight
-        return weight * jnp.clip(jnp.asarray(step - self.begin, float) / self.length, 0, 1)
+        if not can_reach(step, self.begin):
+            return 0 * weight
+        begin = jnp.asarray(self.begin, step.dtype)
+        elapsed = jnp.where(step > begin, step - begin, 0)  # before the boundary an unsigned difference wraps around
+        return weight * jnp.clip(jnp.asarray(elapsed, float) / self.length, 0, 1)
+
+
+def weight_at(weight: Any, step: Any) -> Any:
+    """A term's weight at a step: a number, or what its schedule says."""
+    if isinstance(weight, Ramp) or not callable(weight):
+        return weight(step) if callable(weight) else weight
+    step = jnp.asarray(step)
+    if jnp.issubdtype(step.dtype, jnp.unsignedinteger):
+        # nnx.Optimizer counts in uint32, in which optax's differences of steps would wrap around.
+        signed = jnp.result_type(int)
+        step = jnp.minimum(step, min(jnp.iinfo(signed).max, jnp.iinfo(step.dtype).max)).astype(signed)
+    return weight(step)
+
+
+def can_reach(step: Array, boundary: int) -> bool:
+    """Whether a step of this dtype can be as large as a boundary."""
+    return not jnp.issubdtype(step.dtype, jnp.integer) or boundary <= jnp.iinfo(step.dtype).max

@@ -1,39 +1,50 @@
 """What an objective cannot mean: names, options, inputs and stages, judged when it is made."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 from jaxlosses.combine import get_combiner
-from jaxlosses.core import signatures
 from jaxlosses.core.errors import did_you_mean
+from jaxlosses.core.signatures import (
+    SHARED_KEYWORDS,
+    SYNONYMS,
+    accepts_var_keyword,
+    check_option_values,
+    max_inputs,
+    options_of,
+    value_hint,
+)
+from jaxlosses.objective.term import Term, present_terms
 
-if TYPE_CHECKING:
-    from jaxlosses.objective import Objective
-    from jaxlosses.objective.term import Term
 
-
-def check_objective(objective: "Objective") -> None:
+def validate_objective(terms: Mapping[str, Term], boundaries: Sequence[int], combine: str | Mapping[str, Any]) -> None:
     """Raise for what cannot be meant, in words that name the term and suggest the fix."""
-    get_combiner(objective.combine)
-    if not objective.terms:
+    combiner = get_combiner(combine)
+    if not isinstance(boundaries, tuple) or not all(type(step) is int for step in boundaries):
+        raise ValueError(f"boundaries must be a list of steps (integers), got {boundaries!r}")
+    if any(step <= 0 for step in boundaries) or sorted(set(boundaries)) != list(boundaries):
+        raise ValueError(f"boundaries must be increasing steps > 0, got {boundaries}")
+    if not terms:
         raise ValueError("an objective needs at least one term")
-    steps = list(objective.boundaries)
-    if any(step <= 0 for step in steps) or sorted(set(steps)) != steps:
-        raise ValueError(f"boundaries must be increasing steps > 0, got {objective.boundaries}")
-    for name, term in objective.terms.items():
+    for name, term in terms.items():
+        if not isinstance(term, Term):
+            raise ValueError(f"term {name!r}: must be a jaxlosses.Term, got {term!r}")
         try:
             _check_fields(term)
-            _check_loss(term)
-            _check_stages(term, objective.boundaries)
+            _check_options(term)
+            _check_inputs(term)
+            _check_reduction(term)
+            _check_stages(term, boundaries)
+            if combiner.nonnegative and not term.is_fixed:
+                _check_sign(term, combine)
         except ValueError as error:
             raise ValueError(f"term {name!r}: {error}") from None
-    for stage in range(len(objective.boundaries) + 1):
-        live = objective.present_terms().values()
-        if not any(term.start <= stage and (term.stop is None or stage < term.stop) for term in live):
+    for stage in range(len(boundaries) + 1):
+        if not any(term.active_in(stage) for term in present_terms(terms).values()):
             raise ValueError(f"stage {stage} has no active term")
 
 
-def _check_fields(term: "Term") -> None:
+def _check_fields(term: Term) -> None:
     if not isinstance(term.loss, str) and not callable(term.loss):
         raise ValueError(f"loss must be a registered name or a function, got {term.loss!r}")
     for field, what, kind in (("inputs", "paths", Mapping | Sequence), ("options", "keywords of the loss", Mapping)):
@@ -44,6 +55,9 @@ def _check_fields(term: "Term") -> None:
         if not (number is None and field == "stop") and type(number) is not int:
             what = "a number of steps" if field == "ramp" else "a stage"
             raise ValueError(f"{field} must be {what} (an integer), got {number!r}")
+    for field, values in (("fixed", (True, False, None)), ("optional", (True, False))):
+        if not any(getattr(term, field) is value for value in values):
+            raise ValueError(f"{field} must be one of {', '.join(map(repr, values))}, got {getattr(term, field)!r}")
     for field, paths in {
         "inputs": term.inputs.values() if isinstance(term.inputs, Mapping) else term.inputs,
         "where": (term.where,),
@@ -52,46 +66,58 @@ def _check_fields(term: "Term") -> None:
         for path in paths:
             if not isinstance(path, str) and not callable(path) and not (path is None and field != "inputs"):
                 raise ValueError(f"{field} must be a path into the data, such as 'batch.label', got {path!r}")
-    if not callable(term.weight) and not isinstance(term.weight, int | float):
-        raise ValueError(f"weight must be a number or a function of the step, got {term.weight!r}")
+    if not callable(term.weight) and (isinstance(term.weight, bool) or not isinstance(term.weight, int | float)):
+        hint = value_hint("weight", term.weight)
+        raise ValueError(f"weight must be a number or a function of the step, got {term.weight!r}{hint}")
 
 
-def _check_loss(term: "Term") -> None:
+def _check_options(term: Term) -> None:
     spec = term.spec
-    known = [name for name in signatures.keywords_of(spec.function) if name not in signatures.SHARED_KEYWORDS]
+    known = options_of(spec.function)
     for option in term.options:
-        if option in signatures.SHARED_KEYWORDS:
-            raise ValueError(f"{option!r} is no option of the loss; did you mean Term(..., {option}=)?")
-        if option not in known and not signatures.accepts_var_keyword(spec.function):
-            raise ValueError(f"loss {spec.name!r} has no option {option!r}{did_you_mean(option, known)}")
+        field = option if option in SHARED_KEYWORDS else None if option in known else SYNONYMS.get(option)
+        if field is not None:
+            raise ValueError(f"{option!r} is no option of the loss; did you mean Term(..., {field}=)?")
+        if option not in known and not accepts_var_keyword(spec.function):
+            listed = f"; its options are {', '.join(known)}" if known else "; it has none"
+            raise ValueError(f"loss {spec.name!r} has no option {option!r}{did_you_mean(option, known)}{listed}")
+    sweep = "; what changes or is learned is an input: its path goes into inputs={{..., {option!r}: {value!r}}}"
+    check_option_values(f"loss {spec.name!r}", spec.function, term.options, sweep)
+
+
+def _check_inputs(term: Term) -> None:
+    spec = term.spec
     if isinstance(term.inputs, Mapping):
-        _check_names(term, known)
-    elif not len(spec.inputs) <= len(term.inputs) <= signatures.max_inputs(spec.function):
+        _check_input_names(term)
+    elif not len(spec.inputs) <= len(term.inputs) <= max_inputs(spec.function):
         inputs = f"{len(spec.inputs)} input{'s' if len(spec.inputs) != 1 else ''} {spec.inputs}"
         raise ValueError(f"loss {spec.name!r} takes {inputs}, inputs has {len(term.inputs)}: {term.inputs}")
-    if term.reduction not in ("mean", "sum", "per_example"):
-        raise ValueError(f"reduction must be 'mean', 'sum' or 'per_example', got {term.reduction!r}")
-    if term.reduction == "per_example" and spec.depends_on_batch:
-        raise ValueError(
-            f"loss {spec.name!r} compares examples with each other: reduction='per_example' takes them apart"
-        )
 
 
-def _check_names(term: "Term", options: Sequence[str]) -> None:
-    spec, given = term.spec, [str(name) for name in term.inputs]
-    if missing := [name for name in spec.inputs if name not in given]:
-        raise ValueError(f"loss {spec.name!r} takes {spec.inputs}, inputs has no {missing[0]!r}: {given}")
-    for name in given:
-        if name in signatures.SHARED_KEYWORDS:
+def _check_input_names(term: Term) -> None:
+    spec, names = term.spec, [str(name) for name in term.inputs]
+    known = (*spec.inputs, *options_of(spec.function))
+    if missing := [name for name in spec.inputs if name not in names]:
+        raise ValueError(f"loss {spec.name!r} takes {spec.inputs}, inputs has no {missing[0]!r}: {names}")
+    for name in names:
+        if name in SHARED_KEYWORDS:
             raise ValueError(f"{name!r} is no input of the loss; did you mean Term(..., {name}=)?")
-        if name not in (*spec.inputs, *options) and not signatures.accepts_var_keyword(spec.function):
-            known = (*spec.inputs, *options)
+        if name not in known and not accepts_var_keyword(spec.function):
             raise ValueError(f"loss {spec.name!r} has no input {name!r}{did_you_mean(name, known)}")
         if name in term.options:
             raise ValueError(f"{name!r} is both an input and an option")
 
 
-def _check_stages(term: "Term", boundaries: Sequence[int]) -> None:
+def _check_reduction(term: Term) -> None:
+    if term.reduction not in ("mean", "sum", "per_example"):
+        raise ValueError(f"reduction must be 'mean', 'sum' or 'per_example', got {term.reduction!r}")
+    if term.reduction == "per_example" and term.spec.depends_on_batch:
+        raise ValueError(
+            f"loss {term.spec.name!r} compares examples with each other: reduction='per_example' takes them apart"
+        )
+
+
+def _check_stages(term: Term, boundaries: Sequence[int]) -> None:
     last = len(boundaries)
     stages = f"boundaries {boundaries} make stages 0 to {last}" if last else "without boundaries there is only stage 0"
     if not 0 <= term.start <= last:
@@ -104,3 +130,14 @@ def _check_stages(term: "Term", boundaries: Sequence[int]) -> None:
         )
     if term.ramp < 0:
         raise ValueError(f"ramp={term.ramp} must be a number of steps >= 0")
+
+
+def _check_sign(term: Term, combine: str | Mapping[str, Any]) -> None:
+    """Refuse a loss that may be negative under a combiner that takes its logarithm, or divides by its variance."""
+    if (why := term.spec.may_be_negative(term.options)) is None:
+        return
+    name = combine if isinstance(combine, str) else combine["name"]
+    raise ValueError(
+        f"loss {term.spec.name!r} may be negative{why}, and combine={name!r} needs losses >= 0; "
+        "choose another variant, or fixed=True to add it beside what is combined"
+    )

@@ -8,7 +8,7 @@ __all__ = ["value_only"]
 
 
 def value_only(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Drop the auxiliary output of a loss function, for optimisers that call it themselves (L-BFGS, line searches).
+    """Drop the auxiliary output of a loss function, for optimisers that call it themselves: L-BFGS, line searches.
 
         value_only(f)(*args) = f(*args)[0]
 

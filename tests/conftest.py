@@ -10,6 +10,8 @@ import subprocess
 import sys
 
 import jax
+import jaxtyping
+import pytest
 
 QUICK = """
   --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
@@ -32,6 +34,14 @@ jax.config.update("jax_traceback_filtering", "tracebackhide")  # says nothing un
 jax.config.update("jax_num_cpu_devices", 8)  # for what must be the same on one device and on many
 
 collect_ignore_glob = ["golden/[a-z]*.py"]  # scripts that call other libraries, run by hand
+
+
+@pytest.fixture
+def _annotations_off():
+    """Our own words, and not the type checker's, are what a user meets."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def pytest_collection_finish():

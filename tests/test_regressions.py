@@ -4,7 +4,6 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -186,14 +185,6 @@ MEANT = {
         jnp.zeros((3, 5)), jnp.zeros((2, 5)), pairwise=True
     ),
 }
-
-
-@pytest.fixture
-def _annotations_off():
-    """Our own words, and not the type checker's, are what a user meets."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.usefixtures("_annotations_off")

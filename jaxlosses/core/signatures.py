@@ -100,7 +100,7 @@ def check_option_values(what: str, function: Callable[..., Any], options: Mappin
         if kind is None or kind in allowed:
             continue
         words = " or ".join(_KINDS[word] for word in _KINDS if word in allowed)
-        raise ValueError(f"{what}: option {option!r} must be {words}, got {value!r}{value_hint(option, value, hint)}")
+        raise ValueError(f"{what}: option {option!r} must be {words}, got {value!r}{_value_hint(option, value, hint)}")
 
 
 _KINDS = {"number": "a number", "bool": "True or False", "string": "a string", "function": "a function", "none": "None"}
@@ -146,7 +146,7 @@ def _is_array_type(annotation: Any) -> bool:
     return isinstance(annotation, type) and (hasattr(annotation, "array_type") or annotation.__module__[:4] == "jax.")
 
 
-def value_hint(option: str, value: Any, hint: str = "") -> str:
+def _value_hint(option: str, value: Any, hint: str = "") -> str:
     """What may have been meant by a string or a function in the place of a number."""
     if isinstance(value, str):
         try:

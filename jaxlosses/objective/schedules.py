@@ -10,6 +10,7 @@ import optax
 from jax import Array
 
 from jaxlosses.core.errors import did_you_mean
+from jaxlosses.core.signatures import check_option_values
 from jaxlosses.objective.frozen import frozen
 
 __all__ = ["Schedule", "schedule"]
@@ -56,6 +57,7 @@ def schedule(name: str, **options: Any) -> Schedule:
             raise ValueError(
                 f"schedule {name!r} has no argument {option!r}{did_you_mean(option, signature.parameters)}"
             )
+    check_option_values(f"schedule {name!r}", getattr(optax, name), options)
     try:
         signature.bind(**options)
     except TypeError as error:

@@ -12,7 +12,6 @@ from jaxlosses.core.signatures import (
     check_option_values,
     max_inputs,
     options_of,
-    value_hint,
 )
 from jaxlosses.objective.term import Term, present_terms
 
@@ -21,7 +20,8 @@ def validate_objective(terms: Mapping[str, Term], boundaries: Sequence[int], com
     """Raise for what cannot be meant, in words that name the term and suggest the fix."""
     combiner = get_combiner(combine)
     if not isinstance(boundaries, tuple) or not all(type(step) is int for step in boundaries):
-        raise ValueError(f"boundaries must be a list of steps (integers), got {boundaries!r}")
+        given = list(boundaries) if isinstance(boundaries, tuple) else boundaries
+        raise ValueError(f"boundaries must be a list of steps (integers), got {given!r}")
     if any(step <= 0 for step in boundaries) or sorted(set(boundaries)) != list(boundaries):
         raise ValueError(f"boundaries must be increasing steps > 0, got {boundaries}")
     if not terms:
@@ -67,8 +67,7 @@ def _check_fields(term: Term) -> None:
             if not isinstance(path, str) and not callable(path) and not (path is None and field != "inputs"):
                 raise ValueError(f"{field} must be a path into the data, such as 'batch.label', got {path!r}")
     if not callable(term.weight) and (isinstance(term.weight, bool) or not isinstance(term.weight, int | float)):
-        hint = value_hint("weight", term.weight)
-        raise ValueError(f"weight must be a number or a function of the step, got {term.weight!r}{hint}")
+        raise ValueError(f"weight must be a number or a function of the step, got {term.weight!r}")
 
 
 def _check_options(term: Term) -> None:

@@ -188,7 +188,7 @@ def hardest_quarter(z, y):
 
 def optax_dice(masks, marks, smooth):
     logits = jnp.asarray(np.log(masks / (1 - masks)))[..., None]
-    return optax.losses.dice_loss(logits, jnp.asarray(marks)[..., None], smooth=smooth, ignore_background=False)
+    return optax.losses.dice_loss(logits, jnp.asarray(marks, float)[..., None], smooth=smooth, ignore_background=False)
 
 
 def cdiou_repository(boxes, truth):

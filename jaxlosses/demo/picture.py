@@ -17,9 +17,8 @@ COLORS: dict[str, str] = dict(
 TRUTH, PREDICTION = "#FFFFFF", "#E69F00"
 
 
-def draw(runs: dict[str, Run], truth: Scenes, path: Path) -> None:
-    """Draw the run under uncertainty weighting, with the scores of all runs, and save it as a PNG."""
-    run = runs["uncertainty"]
+def draw(run: Run, truth: Scenes, path: Path) -> None:
+    """Draw a run with learned weights, and save it as a PNG."""
     figure = plt.figure(figsize=(12, 8.4), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=[1, 1.05], squeeze=False)[:, 0]
     left, right = np.ravel(top.subplots(1, 2))

@@ -4,8 +4,8 @@ The recipe has two stages. Stage 0 trains the class alone, by cross-entropy. Sta
 on with the class by focal loss, which turns to what is still misread (one should not start with it).
 
 The terms have the units that they have in practice. The canvas stands for a photograph, and boxes are in its pixels, as
-annotations are: an error of a few per cent is a loss of 20, beside which the losses of class and ink (all below 1) hardly
-count. Three ways to deal with that are compared: not at all, weights tuned by hand, and learned weights.
+annotations are: an error of 3 % is a loss of 19, beside which class and ink, whose losses are below 1, hardly count.
+Three answers to that are compared: equal weights (none), weights tuned by hand, and learned weights.
 """
 
 import dataclasses

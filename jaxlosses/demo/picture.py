@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 
 from jaxlosses.demo.scenes import CANVAS, Scenes
@@ -19,8 +20,8 @@ TRUTH, WRONG = "#FFFFFF", "#B00020"
 
 def draw(run: Run, truth: Scenes, path: Path) -> None:
     """Draw a run with learned weights, and save it as a PNG."""
-    figure = plt.figure(figsize=(12, 8.4), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=[1, 1.05], squeeze=False)[:, 0]
+    figure = plt.figure(figsize=(12, 8.4), layout=ConstrainedLayoutEngine(w_pad=0.08))
+    top, bottom = figure.subfigures(2, 1, height_ratios=[1.2, 1], squeeze=False)[:, 0]
     left, right = np.ravel(top.subplots(1, 2))
     _curves(left, run, "loss", "loss of each term (unweighted; the box in pixels of the photograph)")
     _curves(right, run, "weight", "weight of each term in the total (learned)")

@@ -51,12 +51,12 @@ def test_no_test_digit_was_seen_in_training(monkeypatch):
 
 
 class Counting(jl.Objective):
-    """An objective that counts how often it is traced."""
+    """An objective that counts how often it is traced in a training step, which alone has a step number."""
 
     traces = 0
 
     def __call__(self, *args, **kwargs):
-        Counting.traces += 1
+        Counting.traces += "step" in kwargs
         return super().__call__(*args, **kwargs)
 
 
@@ -69,8 +69,9 @@ def test_one_step_is_compiled_once_for_both_stages(data):
     for late in ("focal", "box", "dice", "bce"):
         np.testing.assert_array_equal(run.history["active"][late], [0, 0, 0, 1, 1, 1, 1, 1])
         assert (run.history["loss"][late][3:] > 0).all()
-    assert run.history["weight"]["class"][0] == 1
-    assert run.history["weight"]["class"][2] != 1
+    weights = run.history["weight"]["class"]
+    assert (weights[:3] > 0).all()
+    assert weights[2] != weights[0]
 
 
 def first_task(objective, data):

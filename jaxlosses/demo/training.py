@@ -50,6 +50,7 @@ def make_objective(boundary: int, combine: str, weights: Mapping[str, float] | N
     terms = {
         "class": jl.Term("softmax_cross_entropy", ("out.logits", "batch.label"), stop=1),
         "focal": jl.Term("softmax_focal_loss", ("out.logits", "batch.label"), start=1, options={"gamma": 2.0}),
+        # L1, as DETR has it; errors of many pixels would make squared errors larger still.
         "box": jl.Term("absolute_error", ("out.box", "batch.box"), start=1),
         "dice": jl.Term(
             "dice_loss", ("out.ink", "batch.ink"), start=1, options={"activation": "sigmoid", "class_axis": None}

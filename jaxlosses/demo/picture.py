@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 
 from jaxlosses.demo.scenes import CANVAS, Scenes
@@ -14,17 +15,17 @@ from jaxlosses.demo.training import Run
 COLORS: dict[str, str] = dict(
     zip(("class", "focal", "box", "dice", "bce"), ("#0072B2", "#56B4E9", "#D55E00", "#009E73", "#CC79A7"), strict=True)
 )
-TRUTH, PREDICTION = "#FFFFFF", "#E69F00"
+TRUTH, WRONG = "#FFFFFF", "#B00020"
 
 
-def draw(runs: dict[str, Run], truth: Scenes, path: Path) -> None:
-    """Draw the run under uncertainty weighting, with the scores of all runs, and save it as a PNG."""
-    run = runs["uncertainty"]
-    figure = plt.figure(figsize=(12, 8.4), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=[1, 1.05], squeeze=False)[:, 0]
+def draw(run: Run, truth: Scenes, path: Path) -> None:
+    """Draw a run with learned weights, and save it as a PNG."""
+    figure = plt.figure(figsize=(12, 8.4), layout=ConstrainedLayoutEngine(w_pad=0.08))
+    top, bottom = figure.subfigures(2, 1, height_ratios=[1.2, 1], squeeze=False)[:, 0]
     left, right = np.ravel(top.subplots(1, 2))
-    _curves(left, run, "loss", "loss of each term (unweighted)")
+    _curves(left, run, "loss", "loss of each term (unweighted; the box in pixels of the photograph)")
     _curves(right, run, "weight", "weight of each term in the total (learned)")
+    top.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(COLORS), frameon=False)
     top.suptitle("One objective, two stages: class alone, then class, box and ink together")
     _samples(bottom, run, truth)
     _save(figure, path)
@@ -40,7 +41,6 @@ def _curves(axes: Axes, run: Run, what: str, title: str) -> None:
     axes.annotate(
         "stage 1", (boundary, 0.97), (4, 0), xycoords=("data", "axes fraction"), textcoords="offset points", va="top"
     )
-    axes.legend(ncols=2, frameon=False, loc="best")
     axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -56,16 +56,16 @@ def _samples(figure: SubFigure, run: Run, truth: Scenes, columns: int = 8) -> No
     for index, axes in enumerate(pictures):
         axes.imshow(truth.image[index, ..., 0], cmap="gray", vmin=0, vmax=1)
         axes.contour(run.outputs["ink"][index], levels=[0], colors=[COLORS["dice"]], linewidths=1)
-        for box, color, style in ((truth.box[index], TRUTH, ":"), (run.outputs["box"][index], PREDICTION, "-")):
+        for box, color, style in ((truth.box[index], TRUTH, ":"), (run.outputs["box"][index], COLORS["box"], "-")):
             axes.add_patch(_rectangle(np.asarray(box), color, style))
         if digits[index] == truth.label[index]:
             axes.set_title(f"{digits[index]}")
         else:
-            axes.set_title(f"{digits[index]}, is {truth.label[index]}", color="#B00020")
+            axes.set_title(f"{digits[index]}, is {truth.label[index]}", color=WRONG)
         axes.set(xlim=(-0.5, CANVAS - 0.5), ylim=(CANVAS - 0.5, -0.5))
         axes.set_axis_off()
     figure.suptitle(
-        "Unseen digits: class (red if wrong), box (orange; dotted white is true), outline of the ink (green)"
+        "Unseen digits: class (red if wrong), box (orange; the true one is dotted white), outline of the ink (green)"
     )
 
 

@@ -20,15 +20,18 @@ class Scenes(NamedTuple):
     ink: Array  # (N, CANVAS, CANVAS), 1 where there is ink
 
 
-def load(key: Array, train: int = 40_000, test: int = 2_000) -> tuple[Scenes, Scenes]:
+def load(key: Array, train: int = 40_000, test: int = 2_000, *, tuning: bool = False) -> tuple[Scenes, Scenes]:
     """Training and test scenes; the digits of the one are not in the other.
 
-    The 1,797 scans of 8 by 8 pixels come inside scikit-learn.
+    The 1,797 scans of 8 by 8 pixels come inside scikit-learn. For `tuning`, the digits to score on are held out of the
+    training digits, so that nothing is tuned on the test digits.
     """
     scans, labels = load_digits(return_X_y=True)
     scans, labels = jnp.asarray(scans.reshape(-1, 8, 8) / 16, jnp.float32), jnp.asarray(labels, jnp.int32)
     order = np.random.default_rng(0).permutation(len(scans))
-    seen, unseen = order[: 4 * len(order) // 5], order[4 * len(order) // 5 :]
+    seen, unseen = np.split(order, [4 * len(order) // 5])
+    if tuning:
+        seen, unseen = np.split(seen, [4 * len(seen) // 5])
     train_key, test_key = jax.random.split(key)
     return compose(train_key, scans[seen], labels[seen], train), compose(test_key, scans[unseen], labels[unseen], test)
 

@@ -1,0 +1,65 @@
+"""Inside `shard_map` an objective is told whether the devices' batches belong together."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
+
+import jaxlosses as jl
+
+OBJECTIVE = jl.Objective(
+    {
+        "fit": jl.Term("squared_error", ("x", "y"), where="known"),
+        "contrast": jl.Term("info_nce_loss", ("q", "k"), options={"temperature": 0.5}),
+    }
+)
+RNG = np.random.default_rng(0)
+DATA = {
+    "x": jnp.asarray(RNG.normal(size=8), jnp.float32),
+    "y": jnp.zeros(8),
+    "known": jnp.asarray([True, False, True, True, False, False, False, True]),
+    "q": jnp.asarray(RNG.normal(size=(8, 3)), jnp.float32),
+    "k": jnp.asarray(RNG.normal(size=(8, 3)), jnp.float32),
+}
+
+
+def on_two_devices(axis_name, out_specs, check_vma=True):
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:2])
+
+    def local(data):
+        total, aux = OBJECTIVE(data, axis_name=axis_name)
+        return total[None] if axis_name == () else total, aux["count"]["fit"][None]
+
+    return jax.jit(jax.shard_map(local, mesh=mesh, in_specs=P("data"), out_specs=out_specs, check_vma=check_vma))(DATA)
+
+
+@pytest.mark.parametrize("check_vma", [True, False])
+def test_without_axis_name_it_is_an_error(check_vma):
+    message = (
+        r"^Objective: the batch is spread over devices here \(mesh axes \('data',\)\), and its examples depend on each "
+        r"other; give axis_name='data' for the batch of all devices, or axis_name=\(\) if each device's own is meant$"
+    )
+    with pytest.raises(ValueError, match=message):
+        on_two_devices(None, (P(), P("data")), check_vma)
+
+
+def test_with_axis_name_it_sees_the_whole_batch():
+    total, _ = on_two_devices("data", (P(), P(None)))
+    np.testing.assert_allclose(total, OBJECTIVE(DATA)[0], rtol=1e-5)
+
+
+def test_with_no_axes_each_device_has_its_own():
+    totals, counts = on_two_devices((), (P("data"), P("data")))
+    halves = [jax.tree.map(lambda x, k=k: x[4 * k : 4 * k + 4], DATA) for k in (0, 1)]
+    np.testing.assert_allclose(totals, [OBJECTIVE(half)[0] for half in halves], rtol=1e-5)
+    np.testing.assert_array_equal(counts, [3, 1])
+
+
+def test_outside_of_shard_map_nothing_is_asked_for():
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:2])
+    with jax.set_mesh(mesh):
+        np.testing.assert_allclose(jax.jit(OBJECTIVE)(DATA)[0], OBJECTIVE(DATA)[0], rtol=1e-6)
+    stacked = jax.tree.map(lambda x: x.reshape(2, 4, *x.shape[1:]), DATA)
+    assert jax.vmap(lambda data: OBJECTIVE(data)[0])(stacked).shape == (2,)

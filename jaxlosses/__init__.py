@@ -1,6 +1,6 @@
 """jaxlosses: the loss library of JAX. One import, `import jaxlosses as jl`, is all a user needs.
 
-The losses come in the order of their rooms, then what composes them. They take what the model produced first and the
+The losses come family by family, then what composes them. They take what the model produced first and the
 truth second, everything else by keyword, and return one value per element or example unless `reduction` says otherwise.
 """
 

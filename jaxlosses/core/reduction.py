@@ -9,7 +9,7 @@ With values `v`, their counts `c` (1 each unless the loss says otherwise), the m
 
 Every loss takes the same three keywords, and they mean the same everywhere:
 
-    where           bool, True counts. Its shape is the start of the inputs' shape, without the axis that the loss
+    where           bool, True counts. Its shape is a prefix of the inputs' shape, without the axis that the loss
                     takes as one thing (classes, box coordinates). Masked elements are gone: what they hold, NaN
                     included, changes neither the value nor the gradient.
     sample_weights  numbers >= 0, aligned in the same way.

@@ -1,4 +1,4 @@
-"""Rivals of the losses over embeddings."""
+"""The embedding losses beside plain jnp formulas and optax."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Losses over embeddings at scale: the memory of large batches, and many devices that must equal one."""
+"""Embedding losses at scale: the memory of large batches, and many devices that must equal one."""
 
 import functools
 
@@ -55,31 +55,31 @@ def test_many_devices_equal_one(case):
     name, options = DEVICE_CASES[case]
     x, y = jax.random.normal(jax.random.key(4), (2, BATCH, 3))
     second = jnp.arange(BATCH) % 3 if name in MINING else y
-    here = jnp.arange(BATCH) % 5 != 2
-    here = here.at[4:6].set(False)
+    where = jnp.arange(BATCH) % 5 != 2
+    where = where.at[4:6].set(False)
     weights = 1 + jnp.arange(float(BATCH))
     x = x.at[4].set(NAN)
     labels = {"labels": options["labels"]} if "labels" in options else {}
     rest = {key: value for key, value in options.items() if key != "labels"}
 
-    def parts(axis_name, x, second, here, weights, labels):
-        keywords = {"axis_name": axis_name, "where": here, "sample_weights": weights, **labels, **rest}
+    def parts(axis_name, x, second, where, weights, labels):
+        keywords = {"axis_name": axis_name, "where": where, "sample_weights": weights, **labels, **rest}
         return jl.get(name)(x, second, **keywords, reduction="parts")
 
-    def alone(x, *more):
+    def one_device(x, *more):
         return parts(None, x, *more).mean()
 
     @functools.partial(jax.shard_map, mesh=MESH, in_specs=Spec("device"), out_specs=Spec())
-    def together(x, *more):
+    def many_devices(x, *more):
         # One by one: jax 0.8.0 does not differentiate a psum of which only one part has a tangent.
         return jl.Parts(*(jax.lax.psum(part, "device") for part in parts("device", x, *more))).mean()
 
-    inputs = (x, second, here, weights, labels)
-    expected, slope = jax.jit(jax.value_and_grad(alone))(*inputs)
+    inputs = (x, second, where, weights, labels)
+    expected, slope = jax.jit(jax.value_and_grad(one_device))(*inputs)
     sharded = jax.device_put(inputs, NamedSharding(MESH, Spec("device")))
-    for function in (together, alone):
+    for function in (many_devices, one_device):
         value, gradient = jax.jit(jax.value_and_grad(function))(*sharded)
         close(value, expected)
         close(gradient, slope)
-        assert (np.asarray(gradient)[~np.asarray(here)] == 0).all()
+        assert (np.asarray(gradient)[~np.asarray(where)] == 0).all()
     assert expected > 0

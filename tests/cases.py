@@ -66,6 +66,7 @@ OPTIONS: dict[str, list[dict]] = {
     "style_loss": [{}, {"extract": two_layers, "normalization": "gatys"}],
     "content_style_loss": [{}, {"extract": two_layers, "content_layers": ["deep"], "style_layers": {"wide": 0.2}}],
     "contrastive_loss": [{"margin": 1.5}],
+    "pairwise_contrastive_loss": [{"margin": 1.5}, {"half": False, "block_size": 2}],
     "triplet_loss": [{"squared": False, "margin": 1.0}, {"soft_margin": True}],
     "batch_all_triplet_loss": [{}, {"squared": False, "positive_only": True, "block_size": 2}],
     "batch_hard_triplet_loss": [{}, {"squared": False, "soft_margin": True, "block_size": 2}],

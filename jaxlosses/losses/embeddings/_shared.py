@@ -147,8 +147,8 @@ def reduce_over_anchors(
     valid = global_mask(anchors, mask, axis_name)
 
     def of_row(anchor: Array, anchor_id: Array, index: Array) -> ValueAndCount:
-        same_label = partner_ids == anchor_id
-        positive, negative = same_label & (jnp.arange(same_label.size) != index), ~same_label
+        of_label = partner_ids == anchor_id
+        positive, negative = of_label & (jnp.arange(of_label.size) != index), ~of_label
         if valid is not None:
             positive, negative = positive & valid, negative & valid
         return of_anchor(AnchorContext(anchor, partners, positive, negative))
@@ -171,13 +171,13 @@ def hinge(gap: Float[Array, "*s"], margin: Number, soft: bool) -> Float[Array, "
 # One positive among candidates
 
 
-def positive_logit(logits: Float[Array, "candidates"], index: Int[Array, ""]) -> Float[Array, ""]:
-    """The logit of the candidate that is a row's own positive; 0 if there are no candidates at all."""
+def logit_at(logits: Float[Array, "candidates"], index: Int[Array, ""]) -> Float[Array, ""]:
+    """The logit of one candidate; 0 if there are no candidates at all."""
     return pick(logits, index, 0) if logits.size else jnp.zeros((), logits.dtype)
 
 
 def mean_logit(logits: Float[Array, "candidates"], positive: Bool[Array, "candidates"]) -> Float[Array, ""]:
-    """The mean logit of several positives: the target is spread evenly over them. 0 if there is none."""
+    """The mean logit of several positives: the target is shared evenly among them. 0 if there is none."""
     targets = positive.astype(logits.dtype)
     return safe_divide(jnp.sum(targets * logits), jnp.sum(targets))
 

@@ -27,8 +27,8 @@ from jaxlosses.losses.embeddings._shared import (
     check_class_ids,
     global_mask,
     global_row_indices,
+    logit_at,
     mean_logit,
-    positive_logit,
     prepare_embeddings,
     register_candidates_loss,
 )
@@ -158,14 +158,14 @@ def _against_batch(
     def of_row(row: Array, index: Array, *row_id: Array) -> Float[Array, ""]:
         logits = matmul_full_precision(row, candidates.T)
         if candidate_ids is None:
-            return candidate_cross_entropy(logits, positive_logit(logits, index), valid)
+            return candidate_cross_entropy(logits, logit_at(logits, index), valid)
         of_label = candidate_ids == row_id[0]
         if same_label == "positive":
-            positives = of_label if valid is None else of_label & valid
-            return candidate_cross_entropy(logits, mean_logit(logits, positives), valid)
+            is_positive = of_label if valid is None else of_label & valid
+            return candidate_cross_entropy(logits, mean_logit(logits, is_positive), valid)
         not_excluded = ~of_label | (jnp.arange(logits.size) == index)
         not_excluded = not_excluded if valid is None else not_excluded & valid
-        return candidate_cross_entropy(logits, positive_logit(logits, index), not_excluded)
+        return candidate_cross_entropy(logits, logit_at(logits, index), not_excluded)
 
     row_ids = () if ids is None else (ids,)
     return blockwise_vmap(of_row, block_size, rows, global_row_indices(rows, axis_name), *row_ids)

@@ -19,8 +19,8 @@ from jaxlosses.losses.embeddings._shared import (
     check_class_ids,
     global_mask,
     global_row_indices,
+    logit_at,
     mean_logit,
-    positive_logit,
     prepare_embeddings,
     register_candidates_loss,
 )
@@ -48,7 +48,7 @@ def n_pair_loss(
         l_i = Σ_{j≠i} log(1 + exp(z_ij - z_ii)) + λ/4 (|f_i|² + |f_i⁺|²)                           ("one_vs_one")
 
     The embeddings should not be normalised; the penalty, in the form and size of tensorflow-addons, keeps them
-    short. Pairs are best of different classes. If labels repeat, pass them: the target is then spread evenly over the
+    short. Pairs are best of different classes. If labels repeat, pass them: the target is then shared evenly among the
     candidates of a row's label (`"one_vs_one"` leaves out the others of that label).
 
     Args:
@@ -92,14 +92,14 @@ def n_pair_loss(
 
     def of_row(row: Array, row_id: Array, index: Array) -> Float[Array, ""]:
         logits = matmul_full_precision(row, candidates.T)
-        same_label = candidate_ids == row_id
+        of_label = candidate_ids == row_id
         if variant == "one_vs_one":
-            negative = ~same_label if valid is None else ~same_label & valid
-            return jnp.sum(jnp.where(negative, softplus(logits - positive_logit(logits, index)), 0))
+            negative = ~of_label if valid is None else ~of_label & valid
+            return jnp.sum(jnp.where(negative, softplus(logits - logit_at(logits, index)), 0))
         if labels is None:
-            return candidate_cross_entropy(logits, positive_logit(logits, index), valid)
-        targets = same_label if valid is None else same_label & valid
-        return candidate_cross_entropy(logits, mean_logit(logits, targets), valid)
+            return candidate_cross_entropy(logits, logit_at(logits, index), valid)
+        is_positive = of_label if valid is None else of_label & valid
+        return candidate_cross_entropy(logits, mean_logit(logits, is_positive), valid)
 
     costs = blockwise_vmap(of_row, block_size, f, ids, indices)
     penalty = reg_lambda / 4 * (jnp.sum(f * f, axis=-1) + jnp.sum(g * g, axis=-1))

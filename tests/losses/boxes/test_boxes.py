@@ -104,6 +104,9 @@ def test_an_unknown_format_and_a_wrong_axis():
         jl.box_convert([0.0, 0.0, 1.0, 1.0], "xyxy", "yolo")
     with pytest.raises(ValueError, match=r"^box_sort_corners: boxes \(3,\) must end in an axis of 4$"):
         jl.box_sort_corners([0.0, 0.0, 1.0])
+    message = r"^box_iou: boxes \(3, 4\) and targets \(2, 3\) must be \(\.\.\., N, 4\) and \(\.\.\., M, 4\)$"
+    with pytest.raises(ValueError, match=message):
+        jl.box_iou(jnp.zeros((3, 4)), jnp.zeros((2, 3)), pairwise=True)
 
 
 def test_sorted_corners_are_no_longer_inverted():

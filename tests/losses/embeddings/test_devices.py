@@ -100,10 +100,10 @@ def test_inside_shard_map_an_axis_name_is_asked_for(name):
 
     def over_two_devices(**options):
         mesh = Mesh(np.array(jax.devices()[:2]), ("device",))
-        spread = jax.shard_map(
+        sharded = jax.shard_map(
             functools.partial(loss, **options), mesh=mesh, in_specs=Spec("device"), out_specs=Spec("device")
         )
-        return jax.jit(spread)(x, second)
+        return jax.jit(sharded)(x, second)
 
     with pytest.raises(ValueError, match=rf"{name}: .*give axis_name='device' .* or axis_name=\(\)"):
         over_two_devices()
@@ -117,5 +117,7 @@ def test_inside_shard_map_given_negatives_need_no_axis_name():
     mesh = Mesh(np.array(jax.devices()[:2]), ("device",))
     loss = functools.partial(jl.info_nce_loss, negatives=x[:3])
     for options in ({}, {"axis_name": ()}):
-        spread = functools.partial(jax.shard_map, mesh=mesh, in_specs=Spec("device"), out_specs=Spec("device"))
-        close(jax.jit(spread(functools.partial(loss, **options)))(x, y), loss(x, y))
+        over_two_devices = functools.partial(
+            jax.shard_map, mesh=mesh, in_specs=Spec("device"), out_specs=Spec("device")
+        )
+        close(jax.jit(over_two_devices(functools.partial(loss, **options)))(x, y), loss(x, y))

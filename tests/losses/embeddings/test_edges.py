@@ -255,7 +255,9 @@ def test_shapes_and_words_that_do_not_fit_are_refused():
         lambda: jl.info_nce_loss(X, Y, negatives=Y[:, :2]): r"need negatives \(M, 3\) or \(6, M, 3\), got \(6, 2\)",
         lambda: jl.info_nce_loss(X, Y, negatives=Y, symmetric=True): r"leave out negatives=",
         lambda: jl.info_nce_loss(X, Y, negatives_where=IDS > 0): r"needs negatives=",
-        lambda: jl.info_nce_loss(X, Y, negatives=Y, negatives_where=IDS[:2] > 0): r"negatives_where \(6,\), got \(2,\)",
+        lambda: jl.info_nce_loss(
+            X, Y, negatives=Y, negatives_where=IDS[:2] > 0
+        ): r"negatives_where \(6,\) or \(6, 6\), got \(2,\)",
         lambda: jl.cosine_similarity(X, Y[:, :2], pairwise=True): r"\(\.\.\., N, features\)",
         lambda: jl.squared_distance(X, Y[:2]): r"equal shapes",
     }.items():

@@ -71,9 +71,9 @@ REFUSED = {
         lambda: jl.sigmoid_binary_cross_entropy(X, X, pos_weight=jnp.ones(3)),
     ),
     "giou_loss: boxes (4, 3) must end in an axis of 4: x1, y1, x2, y2": (ValueError, lambda: jl.giou_loss(X, X)),
-    "iou_loss: mode must be 'linear' or 'log', got 'square'": (
+    "iou_loss: variant must be one of 'linear', 'log', got 'square'": (
         ValueError,
-        lambda: jl.iou_loss(jnp.zeros(4), jnp.zeros(4), mode="square"),
+        lambda: jl.iou_loss(jnp.zeros(4), jnp.zeros(4), variant="square"),
     ),
 }
 

@@ -160,7 +160,7 @@ def test_touching_boxes_do_not_pull():
 
 
 def test_e15_log_iou_without_overlap_is_a_floor_without_slope():
-    value, gradient = value_and_grad("iou_loss", [0.0, 0, 1, 1], jnp.array([2.0, 0, 3, 1]), mode="log")
+    value, gradient = value_and_grad("iou_loss", [0.0, 0, 1, 1], jnp.array([2.0, 0, 3, 1]), variant="log")
     np.testing.assert_allclose(value, -np.log(1e-6), rtol=1e-6)
     assert (gradient == 0).all()
 

@@ -79,7 +79,7 @@ def test_nan_predictions_are_never_swallowed():
     assert jnp.isnan(jl.binary_cross_entropy(NAN, 1.0))
     for loss in jl.names("boxes"):
         assert jnp.isnan(jl.get(loss)([NAN, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0], reduction="sum"))
-    assert jnp.isnan(jl.iou_loss([NAN, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0], mode="log"))
+    assert jnp.isnan(jl.iou_loss([NAN, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0], variant="log"))
     assert jnp.isnan(jl.dice_loss([[NAN, 0.5]], [[1.0, 0.0]], class_axis=None)).all()
 
 

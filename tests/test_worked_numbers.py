@@ -87,8 +87,8 @@ NUMBERS = {
     "GIoU": (lambda: jl.box_giou(A, B), [0.2333333333, -0.3333333333, 0.0625, 0, 0.0833333333]),
     "DIoU": (lambda: jl.box_diou(A, B), [0.2800546448, -0.4, 0.046875, -0.2, 0.2708333333]),
     "CIoU": (lambda: jl.box_ciou(A, B), [0.2800179749, -0.4, 0.046875, -0.2, 0.2370816649]),
-    "-ln IoU": (lambda: jl.iou_loss(A[0], B[0], mode="log"), 1.0986122887),
-    "-ln IoU apart": (lambda: jl.iou_loss(A[1], B[1], mode="log"), 13.8155),
+    "-ln IoU": (lambda: jl.iou_loss(A[0], B[0], variant="log"), 1.0986122887),
+    "-ln IoU apart": (lambda: jl.iou_loss(A[1], B[1], variant="log"), 13.8155),
     "GIoU loss apart": (lambda: jl.giou_loss([0, 0, 1, 1], [2, 0.5, 3, 1.5]), 1.5555555556),
     # C5: masks
     "Dice": (mask_loss(jl.dice_loss), 1 - 0.7368421053),
@@ -112,7 +112,7 @@ NUMBERS = {
 
 GRADIENTS = {
     "1 - IoU": (jl.iou_loss, {}, [-0.0493827160, -0.0493827160, -0.0987654321, -0.0987654321]),
-    "-ln IoU": (jl.iou_loss, {"mode": "log"}, [-0.1481481481, -0.1481481481, -0.2962962963, -0.2962962963]),
+    "-ln IoU": (jl.iou_loss, {"variant": "log"}, [-0.1481481481, -0.1481481481, -0.2962962963, -0.2962962963]),
     "GIoU": (jl.giou_loss, {}, [-0.0660493827, -0.0960493827, -0.1320987654, -0.1320987654]),
     "DIoU": (jl.diou_loss, {}, [-0.0634918265, -0.0570419474, -0.1233555960, -0.1151588747]),
     "CIoU, alpha detached": (jl.ciou_loss, {}, [-0.0634089808, -0.0571247932, -0.1234384418, -0.1150760290]),

@@ -1,4 +1,4 @@
-"""Rivals of the box losses."""
+"""The box losses beside plain jnp formulas."""
 
 from typing import Any
 

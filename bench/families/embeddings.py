@@ -1,4 +1,4 @@
-"""Rivals of the losses over embeddings."""
+"""The embedding losses beside plain jnp formulas and optax."""
 
 from typing import Any
 
@@ -18,6 +18,7 @@ def rows(n: int) -> list[Row]:
     q, k = a[:n], p[:n]
     return [
         against("jnp", "contrastive_loss", contrastive, a, p, similar, margin=25.0),
+        against("jnp", "pairwise_contrastive_loss", pairwise_contrastive, embeddings, labels),
         against("optax", "triplet_loss", optax.losses.triplet_margin_loss, a, p, x, squared=False, margin=1.0),
         against("jnp", "batch_all_triplet_loss", batch_all, embeddings, labels),
         against("jnp", "batch_hard_triplet_loss", batch_hard, embeddings, labels),
@@ -31,6 +32,12 @@ def rows(n: int) -> list[Row]:
 def contrastive(a: Any, b: Any, similar: Any) -> Any:
     d = jnp.linalg.norm(a - b, axis=1)
     return jnp.where(similar == 1, d**2, jnp.maximum(25.0 - d, 0) ** 2) / 2
+
+
+def pairwise_contrastive(x: Any, y: Any) -> Any:
+    i, j = jnp.triu_indices(y.size, 1)
+    d = jnp.linalg.norm(x[i] - x[j], axis=1)
+    return jnp.where(y[i] == y[j], d**2, jnp.maximum(1.0 - d, 0) ** 2) / 2
 
 
 def distances(x: Any) -> Any:

@@ -6,7 +6,7 @@ code pays nothing for them. Values can only be looked at while a program runs: s
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -106,6 +106,33 @@ def prepare_same_shape(
     shape = _without_axis(reference.shape, axis)
     mask = make_mask(loss, where, sample_weights, shape, *floats, consumed=axis, extra_where=extra_where)
     return (*(masked(array, mask.where, axis) for array in floats), mask)
+
+
+def prepare_pairwise(
+    loss: str, features: int | str, *, pairwise: bool, **arrays: Any
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """Check and convert two arrays of rows, to be compared row by row or (`pairwise`) every row with every row.
+
+    Args:
+        loss: the name of the function, for messages.
+        features: the size of a row, or the word for it in messages.
+        pairwise: the arrays may differ in their number of rows.
+        **arrays: the two arrays, under the names that their caller knows.
+
+    Returns:
+        Floats of one shape; or `(..., N, features)` and `(..., M, features)` if `pairwise`.
+    """
+    if not pairwise:
+        a, b, _ = prepare_same_shape(loss, None, None, consumed=-1, **arrays)
+        return a, b
+    a, b = to_floats(loss, **arrays)
+    sizes = {a.shape[-1:], b.shape[-1:]} | ({(features,)} if isinstance(features, int) else set())
+    if min(a.ndim, b.ndim) < 2 or a.shape[:-2] != b.shape[:-2] or len(sizes) > 1:
+        first, second = arrays
+        raise ValueError(
+            f"{loss}: {first} {a.shape} and {second} {b.shape} must be (..., N, {features}) and (..., M, {features})"
+        )
+    return a, b
 
 
 def prepare_scores_and_labels(

@@ -1,4 +1,4 @@
-"""Expected values and gradients of the losses over embeddings, from other libraries. Run by hand, from anywhere:
+"""Expected values and gradients of the embedding losses, from other libraries. Run by hand, from anywhere:
 
     python tests/golden/embeddings.py
 
@@ -220,7 +220,7 @@ def bank(q, p):
 
 
 case("pytorch-metric-learning", "n_pair_loss", [rounded(5, 3), rounded(5, 3)], n_pair, {"reg_lambda": 0.0})
-case("loops", "n_pair_loss", [rounded(5, 3), rounded(5, 3)], one_vs_one, {"reg_lambda": 0.0, "form": "one_vs_one"})
+case("loops", "n_pair_loss", [rounded(5, 3), rounded(5, 3)], one_vs_one, {"reg_lambda": 0.0, "variant": "one_vs_one"})
 case("pytorch-metric-learning", "info_nce_loss", [rounded(5, 3), rounded(5, 3)], nt_xent(0.2), {"temperature": 0.2})
 case(
     "torch.cross_entropy",

@@ -1,18 +1,18 @@
-"""Boxes against boxes: `formulas` has the quantities and similarities that everything here is made of.
+"""Losses of bounding boxes against target boxes; `iou` has the formulas that they share.
 
-iou_loss .. eiou_loss       1 minus a similarity                  overlap
-focal_l1_loss               attention to large errors             focal
-focal_eiou_loss             attention to boxes that overlap       focal
-cdiou_loss                  overlap and corners                   corners
-box_iou .. box_cdiou        the similarities                      similarities
-box_convert, box_sanitize   other ways to write a box             formats
+iou_loss .. eiou_loss           1 minus a similarity                          iou_losses
+focal_l1_loss                   box offsets, with bounded gradients           focal
+focal_eiou_loss                 the EIoU loss, weighted by the IoU            focal
+cdiou_loss                      an IoU loss and the distances of the corners  cdiou
+box_iou .. box_cdiou            the similarities                              similarities
+box_convert, box_sort_corners   box formats                                   formats
 """
 
 from jaxlosses.losses.boxes.cdiou import cdiou_loss as cdiou_loss
 from jaxlosses.losses.boxes.focal import focal_eiou_loss as focal_eiou_loss
 from jaxlosses.losses.boxes.focal import focal_l1_loss as focal_l1_loss
 from jaxlosses.losses.boxes.formats import box_convert as box_convert
-from jaxlosses.losses.boxes.formats import box_sanitize as box_sanitize
+from jaxlosses.losses.boxes.formats import box_sort_corners as box_sort_corners
 from jaxlosses.losses.boxes.iou_losses import ciou_loss as ciou_loss
 from jaxlosses.losses.boxes.iou_losses import diou_loss as diou_loss
 from jaxlosses.losses.boxes.iou_losses import eiou_loss as eiou_loss

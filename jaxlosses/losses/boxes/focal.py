@@ -1,4 +1,4 @@
-"""Focal losses for boxes: the attention goes to good boxes, the opposite of focal losses for classes.
+"""Focal losses for boxes: good boxes weigh most, the opposite of focal losses for classes.
 
     FocalL1         L(x) = -α x² (2 log βx - 1)/4            up to |x| = 1, a straight line from there on
     Focal-EIoU      l = W · EIoU loss,   W = IoU^γ           small overlap, small weight
@@ -14,11 +14,12 @@ from jax import Array
 from jaxtyping import Float
 
 from jaxlosses.core import checks
+from jaxlosses.core.errors import one_of
 from jaxlosses.core.numerics import abs_zero_grad, safe_log
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, Reduced
-from jaxlosses.losses.boxes.iou import door, eiou, iou
-from jaxlosses.losses.boxes.iou_losses import register_box_loss
+from jaxlosses.losses.boxes._shared import prepare_boxes, register_box_loss
+from jaxlosses.losses.boxes.iou import eiou, iou
 from jaxlosses.registry import register
 
 __all__ = ["focal_eiou_loss", "focal_l1_loss"]
@@ -43,18 +44,19 @@ def focal_l1_loss(
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
 ) -> Reduced:
-    """A distance whose gradient grows up to an error of 1/eβ, and is the same for all errors above 1.
+    """FocalL1 loss for box offsets: L1 with small gradients for small errors and a constant one for outliers.
 
         l = -α x² (2 log βx - 1)/4   for x <= 1,   -α log(β) x + α (2 log β + 1)/4   above;   x = |p - t|, α = eβ
 
-    For boxes, sum it over the offsets of x, y, w and h.
+    Its gradient grows up to an error of 1/eβ, and is the same for all errors above 1. For boxes, sum it over the
+    offsets of x, y, w and h.
 
     Args:
         predictions: `(...)`, any numbers.
         targets: `(...)`, the same shape.
         beta: β in [1/e, 1]: the smaller, the steeper for outliers. α = eβ makes the largest gradient 1.
-        where: bool, a start of the shape; True counts. See `jaxlosses.core.reduction`, also for the next two.
-        sample_weights: numbers >= 0, a start of the shape.
+        where: bool, a prefix of the shape; True counts. `jaxlosses.core.reduction` explains this and the next two.
+        sample_weights: numbers >= 0, a prefix of the shape.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
     Returns:
@@ -88,38 +90,38 @@ def focal_eiou_loss(
     targets: ArrayLike,
     *,
     gamma: Number = 0.5,
-    form: str = "weighted",
+    variant: str = "weighted",
     beta: Number = 0.8,
-    normalize: str = "count",
+    mean_over: str = "examples",
     detach_weight: bool = True,
     where: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
 ) -> Reduced:
-    """The EIoU loss with the attention on boxes that overlap well.
+    """Focal-EIoU loss: the EIoU loss weighted by IoU^gamma, so that well-aligned boxes dominate.
 
         l = IoU^γ (1 - EIoU)   ("weighted")   or   l = FocalL1(1 - EIoU)   ("focal_l1")
 
-    "Focal" turns *down* poor boxes here, which a focal loss for classes turns up. Boxes that do not overlap count for
-    nothing in the first form: pair it with another loss early in training.
+    Poor boxes weigh *less* here, whereas a focal loss for classes gives more weight to what is classified poorly. Boxes
+    that do not overlap weigh nothing in the first variant: pair it with another loss early in training.
 
     Args:
         boxes: `(..., 4)` as x1, y1, x2, y2 in any unit.
         targets: `(..., 4)`, the same shape and unit.
-        gamma: γ >= 0, the focus of the first form; at 0 it is the EIoU loss.
-        form: `"weighted"` or `"focal_l1"`.
-        beta: β in [1/e, 1] of the second form, see `focal_l1_loss`.
-        normalize: what a box counts for in a mean: `"count"` for 1, `"weight_sum"` for its IoU^γ.
+        gamma: γ >= 0, the focus of `"weighted"`; at 0 it is the EIoU loss.
+        variant: `"weighted"` or `"focal_l1"`.
+        beta: β in [1/e, 1] of `"focal_l1"`, see `focal_l1_loss`.
+        mean_over: what a mean divides by: the number of `"examples"`, or the sum of the `"weights"` IoU^γ.
         detach_weight: stop the gradient through IoU^γ; without, disjoint boxes are pushed apart.
-        where: bool, a start of the shape without the last axis; True counts. See `jaxlosses.core.reduction`.
-        sample_weights: numbers >= 0, aligned like `where`.
+        where: bool, a prefix of `(...)`; True counts. `jaxlosses.core.reduction` explains this and the next two.
+        sample_weights: numbers >= 0, a prefix of `(...)`.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
     Returns:
-        `(...)`, at least 0, and 0 with zero gradient at IoU = 0 in the first form; or what `reduction` makes of it.
+        `(...)`, at least 0, and 0 with zero gradient at IoU = 0 if `"weighted"`; or what `reduction` makes of it.
 
     Raises:
-        ValueError: if the shapes differ, the last axis is not 4, or `form` or `normalize` is another.
+        ValueError: if the shapes differ, the last axis is not 4, or `variant` or `mean_over` is another.
 
     Example:
         >>> import jaxlosses as jl
@@ -129,38 +131,35 @@ def focal_eiou_loss(
     Reference:
         Zhang et al., Focal and Efficient IOU Loss, 2021, arXiv:2101.08158.
     """
-    if form not in ("weighted", "focal_l1"):
-        raise ValueError(f"focal_eiou_loss: form must be 'weighted' or 'focal_l1', got {form!r}")
-    if normalize not in ("count", "weight_sum") or (form, normalize) == ("focal_l1", "weight_sum"):
-        raise ValueError(
-            f"focal_eiou_loss: normalize must be 'count', or 'weight_sum' with form='weighted', got {normalize!r} "
-            f"with {form!r}"
-        )
-    a, b, mask = door("focal_eiou_loss", boxes, targets, where, sample_weights)
+    one_of("focal_eiou_loss", "variant", variant, ("weighted", "focal_l1"))
+    # The second variant has no weights.
+    allowed = ("examples", "weights") if variant == "weighted" else ("examples",)
+    one_of(f"focal_eiou_loss, variant={variant!r}", "mean_over", mean_over, allowed)
+    a, b, mask = prepare_boxes("focal_eiou_loss", boxes, targets, where, sample_weights)
     cost = 1 - eiou(a, b)
-    if form == "focal_l1":
+    if variant == "focal_l1":
         return reduce(_focal_l1("focal_eiou_loss", cost, beta), mask, reduction)
     weight = _power(iou(a, b), gamma)
     if detach_weight:
         weight = jax.lax.stop_gradient(weight)
-    return reduce(weight * cost, mask, reduction, counts=weight if normalize == "weight_sum" else None)
+    return reduce(weight * cost, mask, reduction, counts=weight if mean_over == "weights" else None)
 
 
 def _focal_l1(loss: str, x: Float[Array, "*s"], beta: Number) -> Float[Array, "*s"]:
     beta = jnp.asarray(beta, x.dtype)
     checks.check_values(loss, "beta", lambda: (beta >= jnp.exp(-1.0) - 1e-6) & (beta <= 1), "lie in [1/e, 1]")
     alpha, log_beta = jnp.e * beta, jnp.log(beta)
-    none, far = x == 0, x > 1  # x² log x -> 0, whose autodiff at 0 is NaN
-    near = jnp.where(none | far, 1, x)
-    curved = -alpha * near * (2 * (log_beta * near + _x_log_x(near)) - near) / 4
+    at_zero, outlier = x == 0, x > 1  # x² log x -> 0, whose autodiff at 0 is NaN
+    inlier = jnp.where(at_zero | outlier, 1, x)
+    curved = -alpha * inlier * (2 * (log_beta * inlier + _x_log_x(inlier)) - inlier) / 4
     straight = -alpha * log_beta * x + alpha * (2 * log_beta + 1) / 4
-    return jnp.where(none, 0, jnp.where(far, straight, curved))
+    return jnp.where(at_zero, 0, jnp.where(outlier, straight, curved))
 
 
 def _power(x: Float[Array, "*s"], gamma: Number) -> Float[Array, "*s"]:
     """`x ** gamma` with zero gradient at 0, and 1 there for an exponent of 0."""
-    none = x <= 0
-    return jnp.where(none, jnp.where(jnp.asarray(gamma) == 0, 1.0, 0.0), jnp.where(none, 1, x) ** gamma)
+    at_zero = x <= 0
+    return jnp.where(at_zero, jnp.where(jnp.asarray(gamma) == 0, 1.0, 0.0), jnp.where(at_zero, 1, x) ** gamma)
 
 
 @jax.custom_jvp

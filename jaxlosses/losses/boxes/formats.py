@@ -1,19 +1,20 @@
-"""Ways to write a box. The losses read corners: x1, y1, x2, y2."""
+"""Box formats. The losses read corners: x1, y1, x2, y2."""
 
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
 from jaxlosses.core import checks
+from jaxlosses.core.errors import one_of
 from jaxlosses.core.types import ArrayLike
 
-__all__ = ["box_convert", "box_sanitize"]
+__all__ = ["box_convert", "box_sort_corners"]
 
 FORMATS = ("xyxy", "xywh", "cxcywh")
 
 
 def box_convert(boxes: ArrayLike, source: str, target: str) -> Float[Array, "... 4"]:
-    """Write boxes in another format.
+    """Convert boxes between formats: corners, corner and size, centre and size.
 
         xyxy    x1, y1, x2, y2           two corners
         xywh    x1, y1, w, h             a corner and the sides:   w = x2 - x1
@@ -39,10 +40,9 @@ def box_convert(boxes: ArrayLike, source: str, target: str) -> Float[Array, "...
         The formats of COCO (xywh, Lin et al., 2014, arXiv:1405.0312) and YOLO (cxcywh, Redmon et al., 2015,
         arXiv:1506.02640).
     """
-    for name, form in (("source", source), ("target", target)):
-        if form not in FORMATS:
-            raise ValueError(f"box_convert: {name} must be one of {', '.join(map(repr, FORMATS))}, got {form!r}")
-    array = _four("box_convert", boxes)
+    one_of("box_convert", "source", source, FORMATS)
+    one_of("box_convert", "target", target, FORMATS)
+    array = _to_boxes("box_convert", boxes)
     if source == target:  # exactly, without a round trip through corners
         return array
     first, second = array[..., :2], array[..., 2:]
@@ -54,8 +54,8 @@ def box_convert(boxes: ArrayLike, source: str, target: str) -> Float[Array, "...
     return jnp.concatenate([first, first + size if target == "xyxy" else size], axis=-1)
 
 
-def box_sanitize(boxes: ArrayLike) -> Float[Array, "... 4"]:
-    """Order the corners of inverted boxes, as the GIoU paper's algorithm does before it compares.
+def box_sort_corners(boxes: ArrayLike) -> Float[Array, "... 4"]:
+    """Sort the corners of inverted boxes, as the GIoU paper's algorithm does before it compares.
 
         x1, x2 = min(x1, x2), max(x1, x2);   y in the same way
 
@@ -73,18 +73,18 @@ def box_sanitize(boxes: ArrayLike) -> Float[Array, "... 4"]:
 
     Example:
         >>> import jaxlosses as jl
-        >>> jl.box_sanitize([4.0, 0.0, 1.0, 2.0])
+        >>> jl.box_sort_corners([4.0, 0.0, 1.0, 2.0])
         Array([1., 0., 4., 2.], dtype=float32)
 
     Reference:
         Rezatofighi et al., Generalized Intersection over Union, 2019, arXiv:1902.09630, Algorithm 2.
     """
-    array = _four("box_sanitize", boxes)
+    array = _to_boxes("box_sort_corners", boxes)
     first, second = array[..., :2], array[..., 2:]
     return jnp.concatenate([jnp.minimum(first, second), jnp.maximum(first, second)], axis=-1)
 
 
-def _four(name: str, boxes: ArrayLike) -> Float[Array, "... 4"]:
+def _to_boxes(name: str, boxes: ArrayLike) -> Float[Array, "... 4"]:
     (array,) = checks.to_floats(name, boxes=boxes)
     if array.shape[-1:] != (4,):
         raise ValueError(f"{name}: boxes {array.shape} must end in an axis of 4")

@@ -1,4 +1,4 @@
-"""Overlap of axis-aligned boxes (x1, y1, x2, y2): the quantities, and the similarities made of them.
+"""Intersection over union (IoU) of axis-aligned boxes (x1, y1, x2, y2), and the similarities that extend it.
 
 With the intersection I and union U of the two areas, the smallest box that encloses both (sides cw, ch, area C,
 squared diagonal c² = cw² + ch²), and the squared distance ρ² of the centres:
@@ -22,10 +22,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from jaxlosses.core import checks
-from jaxlosses.core.masks import LossMask
 from jaxlosses.core.numerics import safe_divide, safe_sqrt
-from jaxlosses.core.types import ArrayLike, Number
+from jaxlosses.core.types import Number
 
 
 class Box(NamedTuple):
@@ -80,19 +78,19 @@ def ciou(
 ) -> Float[Array, "..."]:
     """IoU - ρ²/c² - αv."""
     v = 4 / jnp.pi**2 * (_aspect_angle(b, aspect_gradient) - _aspect_angle(a, aspect_gradient)) ** 2
-    shared = iou(a, b)
-    alpha = safe_divide(v, 1 - shared + v)
+    overlap = iou(a, b)
+    alpha = safe_divide(v, 1 - overlap + v)
     if iou_threshold is not None:
-        alpha = jnp.where(shared < iou_threshold, 0, alpha)
+        alpha = jnp.where(overlap < iou_threshold, 0, alpha)
     return diou(a, b) - (jax.lax.stop_gradient(alpha) if detach_alpha else alpha) * v
 
 
 def eiou(a: Box, b: Box) -> Float[Array, "..."]:
     """IoU - ρ²/c² - (w - w')²/cw² - (h - h')²/ch²."""
     enclosing = _enclosing(a, b)
-    wider = safe_divide(a.width - b.width, enclosing.width) ** 2
-    higher = safe_divide(a.height - b.height, enclosing.height) ** 2
-    return diou(a, b) - wider - higher
+    width_penalty = safe_divide(a.width - b.width, enclosing.width) ** 2
+    height_penalty = safe_divide(a.height - b.height, enclosing.height) ** 2
+    return diou(a, b) - width_penalty - height_penalty
 
 
 def corner_distance(a: Box, b: Box) -> Float[Array, "..."]:
@@ -115,34 +113,13 @@ def _enclosing(a: Box, b: Box) -> Box:
 
 def _aspect_angle(box: Box, gradient: str) -> Float[Array, "..."]:
     """Angle of the diagonal, atan(w/h); 0 with zero gradient for a box that is a point."""
-    point = (box.width == 0) & (box.height == 0)
+    is_point = (box.width == 0) & (box.height == 0)
     # In units of the longer side, for w² + h² would underflow for tiny boxes.
-    unit = jax.lax.stop_gradient(jnp.where(point, 1, jnp.maximum(jnp.abs(box.width), jnp.abs(box.height))))
-    angle = jnp.arctan2(jnp.where(point, 0, box.width) / unit, jnp.where(point, 1, box.height) / unit)
+    longer_side = jax.lax.stop_gradient(jnp.where(is_point, 1, jnp.maximum(jnp.abs(box.width), jnp.abs(box.height))))
+    width, height = jnp.where(is_point, 0, box.width), jnp.where(is_point, 1, box.height)
+    angle = jnp.arctan2(width / longer_side, height / longer_side)
     if gradient == "exact":
         return angle
     w, h = jax.lax.stop_gradient((box.width, box.height))
-    straight = h * box.width - w * box.height  # has the slopes of the angle times w² + h², and the value 0
-    return jax.lax.stop_gradient(angle) + straight
-
-
-def door(
-    loss: str, boxes: ArrayLike, targets: ArrayLike, where: ArrayLike | None, sample_weights: ArrayLike | None
-) -> tuple[Box, Box, LossMask]:
-    """Check two arrays of boxes, aligned in pairs, and take them apart."""
-    a, b, mask = checks.prepare_same_shape(loss, where, sample_weights, consumed=-1, boxes=boxes, targets=targets)
-    return take_apart(loss, "boxes", a), take_apart(loss, "targets", b), mask
-
-
-def take_apart(loss: str, argument: str, array: Float[Array, "..."]) -> Box:
-    """The coordinates, once each: an index for every use would cost a padded array each in the gradient."""
-    if array.shape[-1:] != (4,):
-        raise ValueError(f"{loss}: {argument} {array.shape} must end in an axis of 4: x1, y1, x2, y2")
-    box = Box(*jnp.unstack(array, axis=-1))
-    checks.check_values(
-        loss,
-        argument,
-        lambda: (box.width >= 0) & (box.height >= 0),
-        "have x2 >= x1 and y2 >= y1 (not x, y, w, h)",
-    )
-    return box
+    slopes = h * box.width - w * box.height  # has the value 0, and the derivatives of the angle times w² + h²
+    return jax.lax.stop_gradient(angle) + slopes

@@ -1,37 +1,14 @@
-"""Losses of overlap: 1 minus a similarity of two boxes, a value per pair. The formulas stand in `formulas`."""
+"""The IoU losses: 1 minus a similarity of two boxes, a value per pair. The similarities stand in `iou`."""
 
-import functools
-
-import jax
 import jax.numpy as jnp
-from jax import Array
 
+from jaxlosses.core.errors import one_of
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, Reduced
-from jaxlosses.losses.boxes.iou import ciou, diou, door, eiou, giou, iou
-from jaxlosses.registry import register
+from jaxlosses.losses.boxes._shared import prepare_boxes, register_box_loss
+from jaxlosses.losses.boxes.iou import ciou, diou, eiou, giou, iou
 
 __all__ = ["ciou_loss", "diou_loss", "eiou_loss", "giou_loss", "iou_loss"]
-
-
-def example(key: Array) -> tuple[Array, Array]:
-    """Boxes that mostly overlap."""
-    corners_key, sides_key = jax.random.split(key)
-    corners = jax.random.uniform(corners_key, (2, 5, 3, 2))
-    sides = jax.random.uniform(sides_key, (2, 5, 3, 2), minval=0.5, maxval=1.5)
-    boxes, targets = jnp.concatenate([corners, corners + sides], axis=-1)
-    return boxes, targets
-
-
-register_box_loss = functools.partial(
-    register,
-    family="boxes",
-    input_kind="box",
-    num_event_axes=1,
-    domain=("boxes x1 y1 x2 y2", "boxes x1 y1 x2 y2"),
-    minimum=0.0,
-    example_inputs=example,
-)
 
 
 @register_box_loss("iou_loss", aliases=("iou",), citation="arXiv:1608.01471")
@@ -39,13 +16,13 @@ def iou_loss(
     boxes: ArrayLike,
     targets: ArrayLike,
     *,
-    mode: str = "linear",
+    variant: str = "linear",
     eps: Number = 1e-6,
     where: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
 ) -> Reduced:
-    """What two boxes do not share.
+    """IoU loss of paired boxes, 1 - IoU or -log IoU (UnitBox); no gradient where boxes are disjoint.
 
         l = 1 - IoU  ("linear", a metric)   or   l = -log max(IoU, ε)  ("log", UnitBox)
 
@@ -54,17 +31,17 @@ def iou_loss(
     Args:
         boxes: `(..., 4)` as x1, y1, x2, y2 in any unit.
         targets: `(..., 4)`, the same shape and unit.
-        mode: `"linear"` or `"log"`.
+        variant: `"linear"` or `"log"`.
         eps: ε, the floor of the logarithm.
-        where: bool, a start of the shape without the last axis; True counts. See `jaxlosses.core.reduction`.
-        sample_weights: numbers >= 0, aligned like `where`.
+        where: bool, a prefix of `(...)`; True counts. `jaxlosses.core.reduction` explains this and the next two.
+        sample_weights: numbers >= 0, a prefix of `(...)`.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
     Returns:
         `(...)` in [0, 1], or in [0, -log ε]; or what `reduction` makes of it.
 
     Raises:
-        ValueError: if the shapes differ, the last axis is not 4, or `mode` is another.
+        ValueError: if the shapes differ, the last axis is not 4, or `variant` is another.
 
     Example:
         >>> import jaxlosses as jl
@@ -74,11 +51,11 @@ def iou_loss(
     Reference:
         Yu et al., UnitBox, 2016, arXiv:1608.01471.
     """
-    if mode not in ("linear", "log"):
-        raise ValueError(f"iou_loss: mode must be 'linear' or 'log', got {mode!r}")
-    a, b, mask = door("iou_loss", boxes, targets, where, sample_weights)
-    shared = iou(a, b)
-    return reduce(1 - shared if mode == "linear" else -jnp.log(jnp.where(shared <= eps, eps, shared)), mask, reduction)
+    one_of("iou_loss", "variant", variant, ("linear", "log"))
+    a, b, mask = prepare_boxes("iou_loss", boxes, targets, where, sample_weights)
+    overlap = iou(a, b)
+    values = 1 - overlap if variant == "linear" else -jnp.log(jnp.where(overlap <= eps, eps, overlap))
+    return reduce(values, mask, reduction)
 
 
 @register_box_loss("giou_loss", aliases=("giou",), citation="arXiv:1902.09630")
@@ -90,15 +67,15 @@ def giou_loss(
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
 ) -> Reduced:
-    """What two boxes do not share, and the void between them.
+    """Generalized IoU loss: IoU loss plus the empty share of the enclosing box, so that disjoint boxes are attracted.
 
         l = 1 - IoU + (C - U)/C
 
     Args:
         boxes: `(..., 4)` as x1, y1, x2, y2 in any unit.
         targets: `(..., 4)`, the same shape and unit.
-        where: bool, a start of the shape without the last axis; True counts. See `jaxlosses.core.reduction`.
-        sample_weights: numbers >= 0, aligned like `where`.
+        where: bool, a prefix of `(...)`; True counts. `jaxlosses.core.reduction` explains this and the next two.
+        sample_weights: numbers >= 0, a prefix of `(...)`.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
     Returns:
@@ -115,7 +92,7 @@ def giou_loss(
     Reference:
         Rezatofighi et al., Generalized Intersection over Union, 2019, arXiv:1902.09630.
     """
-    a, b, mask = door("giou_loss", boxes, targets, where, sample_weights)
+    a, b, mask = prepare_boxes("giou_loss", boxes, targets, where, sample_weights)
     return reduce(1 - giou(a, b), mask, reduction)
 
 
@@ -128,15 +105,15 @@ def diou_loss(
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
 ) -> Reduced:
-    """What two boxes do not share, and the distance of their centres.
+    """Distance-IoU loss: the IoU loss plus the normalised squared distance between box centres.
 
         l = 1 - IoU + ρ²/c²
 
     Args:
         boxes: `(..., 4)` as x1, y1, x2, y2 in any unit.
         targets: `(..., 4)`, the same shape and unit.
-        where: bool, a start of the shape without the last axis; True counts. See `jaxlosses.core.reduction`.
-        sample_weights: numbers >= 0, aligned like `where`.
+        where: bool, a prefix of `(...)`; True counts. `jaxlosses.core.reduction` explains this and the next two.
+        sample_weights: numbers >= 0, a prefix of `(...)`.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
     Returns:
@@ -153,7 +130,7 @@ def diou_loss(
     Reference:
         Zheng et al., Distance-IoU Loss, 2020, arXiv:1911.08287.
     """
-    a, b, mask = door("diou_loss", boxes, targets, where, sample_weights)
+    a, b, mask = prepare_boxes("diou_loss", boxes, targets, where, sample_weights)
     return reduce(1 - diou(a, b), mask, reduction)
 
 
@@ -174,7 +151,7 @@ def ciou_loss(
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
 ) -> Reduced:
-    """What two boxes do not share, the distance of their centres, and the difference of their aspect ratios.
+    """Complete-IoU loss: the DIoU loss plus an aspect-ratio penalty, common in YOLO detectors.
 
         l = 1 - IoU + ρ²/c² + αv,   v = (4/π²) (atan(w/h) - atan(w'/h'))²,   α = v / (1 - IoU + v)
 
@@ -185,8 +162,8 @@ def ciou_loss(
         iou_threshold: α = 0 where IoU is below it; the follow-up paper (arXiv:2005.03572) and mmdetection take 0.5.
         aspect_gradient: `"exact"`, or `"authors"` to leave out the factor 1/(w² + h²) of dv/dw and dv/dh, which
             explodes for small boxes in units of the image.
-        where: bool, a start of the shape without the last axis; True counts. See `jaxlosses.core.reduction`.
-        sample_weights: numbers >= 0, aligned like `where`.
+        where: bool, a prefix of `(...)`; True counts. `jaxlosses.core.reduction` explains this and the next two.
+        sample_weights: numbers >= 0, a prefix of `(...)`.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
     Returns:
@@ -203,9 +180,8 @@ def ciou_loss(
     Reference:
         Zheng et al., Distance-IoU Loss, 2020, arXiv:1911.08287.
     """
-    if aspect_gradient not in ("exact", "authors"):
-        raise ValueError(f"ciou_loss: aspect_gradient must be 'exact' or 'authors', got {aspect_gradient!r}")
-    a, b, mask = door("ciou_loss", boxes, targets, where, sample_weights)
+    one_of("ciou_loss", "aspect_gradient", aspect_gradient, ("exact", "authors"))
+    a, b, mask = prepare_boxes("ciou_loss", boxes, targets, where, sample_weights)
     similarity = ciou(a, b, detach_alpha, iou_threshold, aspect_gradient)
     return reduce(1 - similarity, mask, reduction)
 
@@ -219,7 +195,7 @@ def eiou_loss(
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
 ) -> Reduced:
-    """What two boxes do not share, the distance of their centres, and the differences of their sides.
+    """Efficient-IoU loss: the DIoU loss plus penalties on width and height errors, in place of CIoU's aspect ratio.
 
         l = 1 - IoU + ρ²/c² + (w - w')²/cw² + (h - h')²/ch²
 
@@ -228,8 +204,8 @@ def eiou_loss(
     Args:
         boxes: `(..., 4)` as x1, y1, x2, y2 in any unit.
         targets: `(..., 4)`, the same shape and unit.
-        where: bool, a start of the shape without the last axis; True counts. See `jaxlosses.core.reduction`.
-        sample_weights: numbers >= 0, aligned like `where`.
+        where: bool, a prefix of `(...)`; True counts. `jaxlosses.core.reduction` explains this and the next two.
+        sample_weights: numbers >= 0, a prefix of `(...)`.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
     Returns:
@@ -246,5 +222,5 @@ def eiou_loss(
     Reference:
         Zhang et al., Focal and Efficient IOU Loss, 2021, arXiv:2101.08158.
     """
-    a, b, mask = door("eiou_loss", boxes, targets, where, sample_weights)
+    a, b, mask = prepare_boxes("eiou_loss", boxes, targets, where, sample_weights)
     return reduce(1 - eiou(a, b), mask, reduction)

@@ -1,6 +1,6 @@
 """The similarities behind the box losses, between boxes in pairs or between all boxes and all targets.
 
-`1 - box_giou(predicted, true, pairwise=True)` is a cost matrix for matching. The formulas stand in `formulas`.
+`1 - box_giou(predicted, true, pairwise=True)` is a cost matrix for matching. The formulas stand in `iou`.
 """
 
 from jax import Array
@@ -8,13 +8,14 @@ from jaxtyping import Float
 
 from jaxlosses.core import checks
 from jaxlosses.core.types import ArrayLike, Number
-from jaxlosses.losses.boxes import iou as formulas
+from jaxlosses.losses.boxes._shared import unstack_corners
+from jaxlosses.losses.boxes.iou import Box, ciou, corner_distance, diou, eiou, giou, iou
 
 __all__ = ["box_cdiou", "box_ciou", "box_diou", "box_eiou", "box_giou", "box_iou"]
 
 
 def box_iou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
-    """Intersection over union.
+    """Intersection over union (IoU) of two boxes, in pairs or of all boxes with all targets.
 
         IoU = I/U
 
@@ -37,11 +38,11 @@ def box_iou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> 
     Reference:
         Jaccard, Étude comparative de la distribution florale, 1901.
     """
-    return formulas.iou(*_enter("box_iou", boxes, targets, pairwise))
+    return iou(*_prepare("box_iou", boxes, targets, pairwise))
 
 
 def box_giou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
-    """Generalised IoU: less the share of the enclosing box that neither box fills.
+    """Generalised IoU (GIoU): IoU less the share of the enclosing box that neither box fills.
 
         GIoU = IoU - (C - U)/C
 
@@ -64,11 +65,11 @@ def box_giou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) ->
     Reference:
         Rezatofighi et al., Generalized Intersection over Union, 2019, arXiv:1902.09630.
     """
-    return formulas.giou(*_enter("box_giou", boxes, targets, pairwise))
+    return giou(*_prepare("box_giou", boxes, targets, pairwise))
 
 
 def box_diou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
-    """Distance IoU: less the squared distance of the centres in units of the enclosing diagonal.
+    """Distance IoU (DIoU): IoU less the squared distance of the centres in units of the enclosing diagonal.
 
         DIoU = IoU - ρ²/c²
 
@@ -91,11 +92,11 @@ def box_diou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) ->
     Reference:
         Zheng et al., Distance-IoU Loss, 2020, arXiv:1911.08287.
     """
-    return formulas.diou(*_enter("box_diou", boxes, targets, pairwise))
+    return diou(*_prepare("box_diou", boxes, targets, pairwise))
 
 
 def box_ciou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
-    """Complete IoU: DIoU less a penalty for unequal aspect ratios. See `ciou_loss` for α and v.
+    """Complete IoU (CIoU): DIoU less a penalty for unequal aspect ratios. See `ciou_loss` for α and v.
 
         CIoU = IoU - ρ²/c² - αv
 
@@ -118,11 +119,11 @@ def box_ciou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) ->
     Reference:
         Zheng et al., Distance-IoU Loss, 2020, arXiv:1911.08287.
     """
-    return formulas.ciou(*_enter("box_ciou", boxes, targets, pairwise))
+    return ciou(*_prepare("box_ciou", boxes, targets, pairwise))
 
 
 def box_eiou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
-    """Efficient IoU: DIoU less the squared differences of the sides in units of the enclosing box.
+    """Efficient IoU (EIoU): DIoU less the squared differences of the sides in units of the enclosing box.
 
         EIoU = IoU - ρ²/c² - (w - w')²/cw² - (h - h')²/ch²
 
@@ -145,13 +146,13 @@ def box_eiou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) ->
     Reference:
         Zhang et al., Focal and Efficient IOU Loss, 2021, arXiv:2101.08158.
     """
-    return formulas.eiou(*_enter("box_eiou", boxes, targets, pairwise))
+    return eiou(*_prepare("box_eiou", boxes, targets, pairwise))
 
 
 def box_cdiou(
     boxes: ArrayLike, targets: ArrayLike, *, weight: Number = 0.001, pairwise: bool = False
 ) -> Float[Array, "..."]:
-    """Control-distance IoU, a measure for evaluation: IoU, and a little more for corners that are close.
+    """Control-distance IoU (CDIoU), a measure for evaluation: IoU, and a little more for corners that are close.
 
         CDIoU = IoU + λ(1 - d),   d = Σ |corner - corner'| / 4c
 
@@ -175,16 +176,13 @@ def box_cdiou(
     Reference:
         Chen and Miao, Control Distance IoU and Control Distance IoU Loss Function, 2021, arXiv:2103.11696.
     """
-    a, b = _enter("box_cdiou", boxes, targets, pairwise)
-    return formulas.iou(a, b) + weight * (1 - formulas.corner_distance(a, b))
+    a, b = _prepare("box_cdiou", boxes, targets, pairwise)
+    return iou(a, b) + weight * (1 - corner_distance(a, b))
 
 
-def _enter(name: str, boxes: ArrayLike, targets: ArrayLike, pairwise: bool) -> tuple[formulas.Box, formulas.Box]:
+def _prepare(name: str, boxes: ArrayLike, targets: ArrayLike, pairwise: bool) -> tuple[Box, Box]:
     """Aligned boxes as they are; for all pairs the boxes as rows and the targets as columns."""
-    if not pairwise:
-        return formulas.door(name, boxes, targets, None, None)[:2]
-    a, b = checks.to_floats(name, boxes=boxes, targets=targets)
-    if a.shape[:-2] != b.shape[:-2] or min(a.ndim, b.ndim) < 2 or a.shape[-1] != 4 or b.shape[-1] != 4:
-        raise ValueError(f"{name}: boxes {a.shape} and targets {b.shape} must be (..., N, 4) and (..., M, 4)")
-    rows, columns = a[..., :, None, :], b[..., None, :, :]
-    return formulas.take_apart(name, "boxes", rows), formulas.take_apart(name, "targets", columns)
+    a, b = checks.prepare_pairwise(name, 4, pairwise=pairwise, boxes=boxes, targets=targets)
+    if pairwise:
+        a, b = a[..., :, None, :], b[..., None, :, :]
+    return unstack_corners(name, "boxes", a), unstack_corners(name, "targets", b)

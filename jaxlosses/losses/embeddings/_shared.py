@@ -1,33 +1,70 @@
-"""What every loss over a batch of embeddings needs: its door, the items of all devices, and anchors in blocks."""
+"""What the losses of embeddings share.
 
-from collections.abc import Callable, Hashable
-from typing import Any, TypeAlias
+prepare_embeddings, check_...         inputs
+global_row_indices, global_mask       the rows of all devices
+blockwise_vmap                        rows in blocks, so that memory grows with the batch and not with its square
+AnchorContext, reduce_over_anchors    one anchor against its positives and negatives in the batch
+hinge                                 the triplet loss of two distances
+candidate_cross_entropy               one positive among candidates
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
-from jaxlosses.core import checks
+from jaxlosses.core import checks, collectives
+from jaxlosses.core.collectives import AxisName
+from jaxlosses.core.labels import pick
 from jaxlosses.core.masks import LossMask
-from jaxlosses.core.types import ArrayLike
+from jaxlosses.core.numerics import logsumexp_parts, safe_divide, softplus
+from jaxlosses.core.reduction import reduce
+from jaxlosses.core.types import ArrayLike, Number, Reduced
+from jaxlosses.registry import register
 
-AxisName: TypeAlias = Hashable
-"""The mapped axis of `jax.shard_map` or `jax.pmap`, or a tuple of them."""
+register_embedding_loss = functools.partial(
+    register, family="embeddings", input_kind="features", num_event_axes=1, minimum=0.0
+)
 
 
-def matrices(
+def labelled_example(key: Array) -> tuple[Array, Array]:
+    """Embeddings of two classes, and their labels."""
+    embeddings_key, labels_key = jax.random.split(key)
+    embeddings = 0.4 * jax.random.normal(embeddings_key, (5, 3))
+    return embeddings, jax.random.permutation(labels_key, jnp.array([0, 0, 1, 1, 1]))
+
+
+def _candidates_example(key: Array) -> tuple[Array, Array]:
+    rows, candidates = jax.random.normal(key, (2, 5, 3))
+    return rows, candidates
+
+
+register_candidates_loss = functools.partial(
+    register_embedding_loss,
+    domain=("any numbers", "any numbers"),
+    depends_on_batch=True,
+    example_inputs=_candidates_example,
+)
+
+# Inputs
+
+
+def prepare_embeddings(
     loss: str, where: ArrayLike | None, sample_weights: ArrayLike | None, **arrays: Any
 ) -> tuple[*tuple[Array, ...], LossMask]:
-    """Take in arrays of one shape `(batch, features)`: floats with 0 where masked, and what is kept."""
+    """Check, convert and mask arrays of one shape `(batch, features)`."""
     *rows, mask = checks.prepare_same_shape(loss, where, sample_weights, consumed=-1, **arrays)
     if rows[0].ndim != 2:
         raise ValueError(f"{loss}: {next(iter(arrays))} {rows[0].shape} must be (batch, features)")
     return *rows, mask
 
 
-def one_each(loss: str, name: str, values: ArrayLike, first: str, rows: Array) -> Array:
-    """Take in what there must be one of for each row of embeddings."""
+def check_one_per_row(loss: str, name: str, values: ArrayLike, first: str, rows: Array) -> Array:
+    """`values` as an array, once there is one for each row of embeddings."""
     array = checks.to_array(loss, name, values)
     if array.shape != rows.shape[:-1]:
         hint = f"did you mean {name}[:, 0]?" if array.shape == (*rows.shape[:-1], 1) else "one for each embedding"
@@ -35,34 +72,132 @@ def one_each(loss: str, name: str, values: ArrayLike, first: str, rows: Array) -
     return array
 
 
-def ids_each(loss: str, labels: ArrayLike, first: str, rows: Array) -> Int[Array, "..."]:
-    """Take in a class id for each row of embeddings; any integer may be one."""
-    ids = one_each(loss, "labels", labels, first, rows)
-    if not jnp.issubdtype(ids.dtype, jnp.integer):
-        raise TypeError(f"{loss}: class ids must be integers, got labels {ids.dtype}; labels.astype(jnp.int32)?")
-    return ids
+def check_class_ids(loss: str, labels: ArrayLike, first: str, rows: Array) -> Int[Array, "..."]:
+    """`labels` as integers, once there is one for each row of embeddings; any integer may be a class id."""
+    return checks.to_integers(loss, "labels", check_one_per_row(loss, "labels", labels, first, rows))
 
 
-def everyone(array: Array, axis_name: AxisName | None) -> Array:
-    """The rows of all devices, in the order of the devices; gradients flow back to each."""
-    return array if axis_name is None else jax.lax.all_gather(array, axis_name, tiled=True)
+# Many devices, and many rows
 
 
-def places(rows: Array, axis_name: AxisName | None) -> Int[Array, "rows"]:
-    """Where this device's rows stand among those of `everyone`."""
-    here = jnp.arange(rows.shape[0])
-    return here if axis_name is None else here + rows.shape[0] * jax.lax.axis_index(axis_name)
+def global_row_indices(rows: Array, axis_name: AxisName | None) -> Int[Array, "rows"]:
+    """The indices of this device's rows among the gathered rows of all devices."""
+    return jnp.arange(rows.shape[0]) + collectives.global_offset(rows.shape[0], axis_name)
 
 
-def present(rows: Array, mask: LossMask, axis_name: AxisName | None) -> Bool[Array, "everyone"] | None:
-    """Which of everyone's rows are kept; None for all."""
-    return None if mask.where is None else everyone(jnp.broadcast_to(mask.where, rows.shape[:1]), axis_name)
+def global_mask(rows: Array, mask: LossMask, axis_name: AxisName | None) -> Bool[Array, "all_rows"] | None:
+    """Which of the gathered rows of all devices count; None for all."""
+    if mask.where is None:
+        return None
+    return collectives.all_gather(jnp.broadcast_to(mask.where, rows.shape[:1]), axis_name)
 
 
-def by_blocks(function: Callable[..., Any], block_size: int | None, *arrays: Array) -> Any:
-    """`jax.vmap(function)(*arrays)`, so many rows at a time, with each block computed again for its gradient."""
+def blockwise_vmap(function: Callable[..., Any], block_size: int | None, *arrays: Array) -> Any:
+    """`jax.vmap(function)(*arrays)`, `block_size` rows at a time, with each block computed again for its gradient."""
     if block_size is None or block_size >= arrays[0].shape[0]:
         return jax.vmap(function)(*arrays)
     # Inside a loop nothing can be shared with the forward pass, so the guard against it is needless.
-    again = jax.checkpoint(lambda row: function(*row), prevent_cse=False)
-    return jax.lax.map(again, arrays, batch_size=block_size)
+    recomputed = jax.checkpoint(lambda row: function(*row), prevent_cse=False)
+    return jax.lax.map(recomputed, arrays, batch_size=block_size)
+
+
+# An anchor and its partners
+
+
+class AnchorContext(NamedTuple):
+    """One anchor, its partners, and which of them are its positives (of its label) and negatives (of other labels)."""
+
+    anchor: Float[Array, "features"]
+    partners: Float[Array, "partners features"]
+    positive: Bool[Array, "partners"]
+    negative: Bool[Array, "partners"]
+
+    def differences(self) -> Float[Array, "partners features"]:
+        """The anchor minus each partner."""
+        return self.anchor[None] - self.partners
+
+    def difference(self, index: Int[Array, ""]) -> Float[Array, "features"]:
+        """The anchor minus one partner."""
+        return self.anchor - self.partners[index]
+
+
+ValueAndCount = tuple[Float[Array, ""], Float[Array, ""]]
+"""The value of one anchor, and what it counts for in the mean."""
+
+
+def reduce_over_anchors(
+    loss: str,
+    of_anchor: Callable[[AnchorContext], ValueAndCount],
+    embeddings: ArrayLike,
+    labels: ArrayLike,
+    *,
+    block_size: int | None,
+    axis_name: AxisName | None,
+    where: ArrayLike | None,
+    sample_weights: ArrayLike | None,
+    reduction: str,
+) -> Reduced:
+    """Compute `of_anchor` for each embedding as an anchor, with the rest of the batch as its partners, and reduce."""
+    collectives.check_axis_name(loss, axis_name)
+    anchors, mask = prepare_embeddings(loss, where, sample_weights, embeddings=embeddings)
+    ids = check_class_ids(loss, labels, "embeddings", anchors)
+    if not anchors.shape[0]:
+        return reduce(jnp.zeros(0, anchors.dtype), mask, reduction)
+    partners, partner_ids = collectives.all_gather(anchors, axis_name), collectives.all_gather(ids, axis_name)
+    valid = global_mask(anchors, mask, axis_name)
+
+    def of_row(anchor: Array, anchor_id: Array, index: Array) -> ValueAndCount:
+        of_label = partner_ids == anchor_id
+        positive, negative = of_label & (jnp.arange(of_label.size) != index), ~of_label
+        if valid is not None:
+            positive, negative = positive & valid, negative & valid
+        return of_anchor(AnchorContext(anchor, partners, positive, negative))
+
+    block_size = max(8, 2**23 // max(1, partners.size)) if block_size is None else block_size
+    values, counts = blockwise_vmap(of_row, block_size, anchors, ids, global_row_indices(anchors, axis_name))
+    return reduce(values, mask, reduction, counts=counts)
+
+
+def count_true(mask: Bool[Array, "..."], like: Float[Array, "..."]) -> Float[Array, ""]:
+    """How many are True, in the precision of `like`."""
+    return jnp.sum(mask).astype(like.dtype)
+
+
+def hinge(gap: Float[Array, "*s"], margin: Number, soft: bool) -> Float[Array, "*s"]:
+    """The triplet loss of a positive that is farther than a negative by `gap`."""
+    return softplus(gap) if soft else jax.nn.relu(gap + margin)
+
+
+# One positive among candidates
+
+
+def logit_at(logits: Float[Array, "candidates"], index: Int[Array, ""]) -> Float[Array, ""]:
+    """The logit of one candidate; 0 if there are no candidates at all."""
+    return pick(logits, index, 0) if logits.size else jnp.zeros((), logits.dtype)
+
+
+def mean_logit(logits: Float[Array, "candidates"], positive: Bool[Array, "candidates"]) -> Float[Array, ""]:
+    """The mean logit of several positives: the target is shared evenly among them. 0 if there is none."""
+    targets = positive.astype(logits.dtype)
+    return safe_divide(jnp.sum(targets * logits), jnp.sum(targets))
+
+
+def candidate_cross_entropy(
+    logits: Float[Array, "candidates"],
+    positive_logit: Float[Array, ""],
+    valid: Bool[Array, "candidates"] | None,
+    *,
+    positive_is_candidate: bool = True,
+) -> Float[Array, ""]:
+    """The cross-entropy of one row's positive against its valid candidates (None for all of them).
+
+    log Σ_j exp z_j - z⁺               if the positive is one of the candidates
+    log(exp z⁺ + Σ_j exp z_j) - z⁺     if it is not: the softplus of the first; 0 without candidates
+    """
+    if not logits.size:
+        return jnp.full((), 0.0 if not positive_is_candidate else -jnp.inf, logits.dtype)
+    if valid is not None:
+        logits = logits + jnp.where(valid, 0, -jnp.inf).astype(logits.dtype)
+    max_logit, log_normalizer = logsumexp_parts(logits, axis=-1)
+    log_ratio = jnp.squeeze(max_logit - positive_logit + log_normalizer, -1)
+    return log_ratio if positive_is_candidate else softplus(log_ratio)

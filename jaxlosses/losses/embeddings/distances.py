@@ -4,7 +4,7 @@
     Euclidean  |x - y|                          gradient 0 where x = y
     cosine     x·y / (|x| |y|)                  0 for a vector of zeros
 
-Distances are differences first and squares second: |x|² + |y|² - 2 x·y would need one matrix product only and lose half
+Distances are differences first and squares second: |x|² + |y|² - 2 x·y would need one matrix product only and lose
 half of the digits between rows that nearly coincide. Compiled for CPU, `pairwise` values need no further memory, and
 their gradient needs the array of all N·M·features differences.
 """
@@ -15,14 +15,14 @@ from jax import Array
 from jaxtyping import Float
 
 from jaxlosses.core import checks
-from jaxlosses.core.numerics import safe_divide
+from jaxlosses.core.numerics import matmul_full_precision, safe_divide
 from jaxlosses.core.types import ArrayLike, Number
 
 __all__ = ["cosine_similarity", "euclidean_distance", "l2_normalize", "squared_distance"]
 
 
 def l2_normalize(x: ArrayLike, *, axis: int = -1, eps: Number = 1e-12) -> Float[Array, "..."]:
-    """Vectors scaled to length 1.
+    """L2 normalisation: vectors scaled to length 1.
 
         x / √max(Σx², ε)
 
@@ -51,11 +51,11 @@ def l2_normalize(x: ArrayLike, *, axis: int = -1, eps: Number = 1e-12) -> Float[
     """
     (floats,) = checks.to_floats("l2_normalize", x=x)
     axis = checks.check_axis("l2_normalize", "x", floats, axis)
-    return unit(floats, length_floor("l2_normalize", eps, x=x), axis)
+    return l2_unit(floats, norm_floor("l2_normalize", eps, x=x), axis)
 
 
 def squared_distance(x: ArrayLike, y: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
-    """The square of the straight-line distance.
+    """Squared Euclidean distance, row by row or of all pairs of rows.
 
         d² = Σ (x - y)²
 
@@ -78,11 +78,11 @@ def squared_distance(x: ArrayLike, y: ArrayLike, *, pairwise: bool = False) -> F
     Reference:
         Schoenberg, Remarks to Maurice Fréchet's article, 1935, doi:10.2307/1968654.
     """
-    return squared(_difference("squared_distance", x, y, pairwise))
+    return sum_of_squares(_difference("squared_distance", x, y, pairwise))
 
 
 def euclidean_distance(x: ArrayLike, y: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
-    """The straight-line distance, with gradient 0 between equal points.
+    """Euclidean distance, row by row or of all pairs of rows, with gradient 0 between equal points.
 
         d = √Σ (x - y)²
 
@@ -111,7 +111,7 @@ def euclidean_distance(x: ArrayLike, y: ArrayLike, *, pairwise: bool = False) ->
 def cosine_similarity(
     x: ArrayLike, y: ArrayLike, *, pairwise: bool = False, eps: Number = 1e-12
 ) -> Float[Array, "..."]:
-    """The cosine of the angle between two vectors.
+    """Cosine similarity: the cosine of the angle between two vectors, row by row or of all pairs of rows.
 
         cos = x·y / √(max(Σx², ε) max(Σy², ε))
 
@@ -135,13 +135,13 @@ def cosine_similarity(
     Reference:
         Salton, Wong and Yang, A vector space model for automatic indexing, 1975, doi:10.1145/361219.361220.
     """
-    a, b = _enter("cosine_similarity", x, y, pairwise)
-    floor = length_floor("cosine_similarity", eps, x=x, y=y)
-    a, b = unit(a, floor), unit(b, floor)
-    return dots(a, jnp.swapaxes(b, -1, -2)) if pairwise else jnp.sum(a * b, axis=-1)
+    a, b = checks.prepare_pairwise("cosine_similarity", "features", pairwise=pairwise, x=x, y=y)
+    floor = norm_floor("cosine_similarity", eps, x=x, y=y)
+    a, b = l2_unit(a, floor), l2_unit(b, floor)
+    return matmul_full_precision(a, jnp.swapaxes(b, -1, -2)) if pairwise else jnp.sum(a * b, axis=-1)
 
 
-def squared(difference: Float[Array, "*s d"]) -> Float[Array, "*s"]:
+def sum_of_squares(difference: Float[Array, "*s d"]) -> Float[Array, "*s"]:
     """The squared length of a difference."""
     return jnp.sum(difference * difference, axis=-1)
 
@@ -149,7 +149,7 @@ def squared(difference: Float[Array, "*s d"]) -> Float[Array, "*s"]:
 @jax.custom_jvp
 def norm(difference: Float[Array, "*s d"]) -> Float[Array, "*s"]:
     """The length of a difference; its derivatives of every order are 0 at 0."""
-    return jnp.sqrt(squared(difference))
+    return jnp.sqrt(sum_of_squares(difference))
 
 
 # The root's own second derivative overflows for short vectors; the derivative of a direction does not.
@@ -159,33 +159,18 @@ def _norm_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Arr
     return length, jnp.sum(safe_divide(primals[0], length[..., None]) * tangents[0], axis=-1)
 
 
-def unit(x: Float[Array, "*s"], floor: Float[Array, ""], axis: int = -1) -> Float[Array, "*s"]:
+def l2_unit(x: Float[Array, "*s"], floor: Float[Array, ""], axis: int = -1) -> Float[Array, "*s"]:
     """The direction of a vector whose squared length is not below `floor`."""
     return x / jnp.sqrt(jnp.maximum(jnp.sum(x * x, axis=axis, keepdims=True), floor.astype(x.dtype)))
 
 
-def length_floor(loss: str, eps: Number, **arrays: ArrayLike) -> Float[Array, ""]:
+def norm_floor(loss: str, eps: Number, **arrays: ArrayLike) -> Float[Array, ""]:
     """`eps`, or more if the gradient 1/√ε overflows in the dtype of an array that it flows back to."""
     dtypes = [checks.to_array(loss, name, array).dtype for name, array in arrays.items()]
     tiny = [float(jnp.finfo(dtype).tiny) for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating)]
     return jnp.maximum(jnp.asarray(eps, float), max(tiny, default=0.0))
 
 
-def dots(x: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
-    """A matrix product in full precision; by default GPU and TPU round float32 to 10 or 7 bits first."""
-    return jnp.matmul(x, y, precision=jax.lax.Precision.HIGHEST)
-
-
 def _difference(name: str, x: ArrayLike, y: ArrayLike, pairwise: bool) -> Float[Array, "..."]:
-    a, b = _enter(name, x, y, pairwise)
+    a, b = checks.prepare_pairwise(name, "features", pairwise=pairwise, x=x, y=y)
     return a[..., :, None, :] - b[..., None, :, :] if pairwise else a - b
-
-
-def _enter(name: str, x: ArrayLike, y: ArrayLike, pairwise: bool) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    if not pairwise:
-        a, b, _ = checks.prepare_same_shape(name, None, None, consumed=-1, x=x, y=y)
-        return a, b
-    a, b = checks.to_floats(name, x=x, y=y)
-    if min(a.ndim, b.ndim) < 2 or a.shape[:-2] != b.shape[:-2] or a.shape[-1] != b.shape[-1]:
-        raise ValueError(f"{name}: x {a.shape} and y {b.shape} must be (..., N, features) and (..., M, features)")
-    return a, b

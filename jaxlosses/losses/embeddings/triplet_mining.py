@@ -1,73 +1,47 @@
-"""Triplets found inside a batch: a value per anchor.
+"""Triplet losses with online mining: triplets found inside a labelled batch, a value per anchor.
 
 With an anchor's distances d_ap to its P positives (the other items of its label) and d_an to its N negatives (all items
 of other labels), and a margin m:
 
-    batch-all    Σ_p Σ_n relu(d_ap - d_an + m)              counts for P·N in the mean
-    batch-hard   relu(max_p d_ap - min_n d_an + m)          counts for 1
-    semi-hard    Σ_p relu(d_ap - d_an* + m)                 counts for P
+    batch-all    Σ_p Σ_n relu(d_ap - d_an + m)              counts P·N in the mean
+    batch-hard   relu(max_p d_ap - min_n d_an + m)          counts 1
+    semi-hard    Σ_p relu(d_ap - d_an* + m)                 counts P
                  n* the nearest negative farther than p, or the farthest of all if there is none
 
-An anchor without a positive or without a negative counts for nothing. A masked item is neither anchor nor partner; the
+An anchor without a positive or without a negative counts nothing. A masked item is neither anchor nor partner; the
 weight of an item weighs it as an anchor. Anchors are taken in blocks, so that memory grows with the batch and not with
 its cube (nor with its square); the gradient computes each block again. Over many devices (`axis_name`) the partners
 come from all of them, and each device has the values of its own anchors: add up their `reduction="parts"`.
 """
 
 import functools
-from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
-from jaxlosses.core.reduction import reduce
+from jaxlosses.core.collectives import AxisName
 from jaxlosses.core.types import ArrayLike, Number, Reduced
-from jaxlosses.losses.embeddings._shared import AxisName, by_blocks, everyone, ids_each, matrices, places, present
-from jaxlosses.losses.embeddings.distances import norm
-from jaxlosses.losses.embeddings.distances import squared as squared_length
-from jaxlosses.losses.embeddings.pairs import hinge
-from jaxlosses.registry import register
+from jaxlosses.losses.embeddings._shared import (
+    AnchorContext,
+    ValueAndCount,
+    count_true,
+    hinge,
+    labelled_example,
+    reduce_over_anchors,
+    register_embedding_loss,
+)
+from jaxlosses.losses.embeddings.distances import norm, sum_of_squares
 
 __all__ = ["batch_all_triplet_loss", "batch_hard_triplet_loss", "semi_hard_triplet_loss"]
 
-
-def _example(key: Array) -> tuple[Array, Array]:
-    embeddings_key, labels_key = jax.random.split(key)
-    embeddings = 0.4 * jax.random.normal(embeddings_key, (5, 3))
-    return embeddings, jax.random.permutation(labels_key, jnp.array([0, 0, 1, 1, 1]))
-
-
 _register = functools.partial(
-    register,
-    family="embeddings",
-    input_kind="features",
-    num_event_axes=1,
+    register_embedding_loss,
     domain=("any numbers", "class ids"),
-    minimum=0.0,
     depends_on_batch=True,
-    example_inputs=_example,
+    example_inputs=labelled_example,
 )
-
-_ValueAndCount = tuple[Float[Array, ""], Float[Array, ""]]
-
-
-class _View(NamedTuple):
-    """What one anchor sees: the partners, and which of them are its positives and negatives."""
-
-    anchor: Float[Array, "features"]
-    partners: Float[Array, "partners features"]
-    positive: Bool[Array, "partners"]
-    negative: Bool[Array, "partners"]
-    length: Callable[[Array], Array]
-
-    def distances(self) -> Float[Array, "partners"]:
-        return self.length(self.anchor[None] - self.partners)
-
-    def distance(self, index: Int[Array, ""]) -> Float[Array, ""]:
-        return self.length(self.anchor - self.partners[index])
 
 
 @_register("batch_all_triplet_loss", aliases=("batch_all_triplet",), citation="arXiv:1703.07737")
@@ -84,7 +58,7 @@ def batch_all_triplet_loss(
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
 ) -> Reduced:
-    """The triplet loss of every triplet in a batch.
+    """Batch-all triplet loss: the triplet margin loss summed over every valid triplet of a labelled batch.
 
         l_a = Σ_p Σ_n relu(d_ap - d_an + m),   its mean Σ_a l_a / #(a, p, n)
 
@@ -96,10 +70,12 @@ def batch_all_triplet_loss(
         labels: `(batch,)`, class ids, any integers.
         margin: m >= 0, in units of the distance.
         squared: take squared distances.
-        positive_only: count only the triplets that cost something in the mean.
+        positive_only: let the mean count only the triplets that violate the margin.
         block_size: how many anchors at a time; None for as many as keep a block in some tens of MB.
-        axis_name: the mapped axis of devices, or several; the partners then come from all of them.
-        where: bool, `(batch,)`; False takes an item out as anchor and as partner. See `jaxlosses.core.reduction`.
+        axis_name: the mapped axis of devices, or several; the partners then come from all of them. Inside `shard_map`,
+            `()` says that the local batch is meant.
+        where: bool, `(batch,)`; False takes an item out as anchor and as partner. `jaxlosses.core.reduction` explains
+            this and the next two.
         sample_weights: numbers >= 0, `(batch,)`, of the anchors.
         reduction: `"none"`, `"sum"`, `"mean"` (over triplets), or `"parts"`.
 
@@ -119,33 +95,30 @@ def batch_all_triplet_loss(
     Reference:
         Hermans, Beyer and Leibe, In defense of the triplet loss for person re-identification, 2017, arXiv:1703.07737.
     """
+    length = sum_of_squares if squared else norm
 
-    def every_triplet(x: _View) -> _ValueAndCount:
-        d, positive, negative = x.distances(), x.positive, x.negative
-        reach, at = jax.lax.stop_gradient((d + margin, d))
-        reach, at = jnp.where(positive, reach, jnp.inf), jnp.where(negative, at, jnp.inf)
-        nearer = jnp.searchsorted(jnp.sort(at), reach, side="left")
-        farther = jnp.sum(positive, dtype=jnp.int32) - jnp.searchsorted(jnp.sort(reach), at, side="right")
-        nearer = jnp.where(positive, nearer, 0).astype(d.dtype)
-        farther = jnp.where(negative, farther, 0).astype(d.dtype)
-        # As many are nearer as farther, so the zero of d is free: at its maximum little cancels between like distances.
-        below = d - jax.lax.stop_gradient(jnp.max(d))
-        total = jnp.sum(nearer * (below + margin) - farther * below)
+    def all_triplets(x: AnchorContext) -> ValueAndCount:
+        d = length(x.differences())
+        violating_negatives, violated_positives = _count_violations(d, margin, x.positive, x.negative)
+        # Σ violating_negatives = Σ violated_positives, so any constant may be taken from d: its maximum, so that little
+        # cancels between distances that are alike.
+        centered = d - jax.lax.stop_gradient(jnp.max(d))
+        total = jnp.sum(violating_negatives * (centered + margin) - violated_positives * centered)
         total += jax.lax.stop_gradient(jax.nn.relu(total) - total)  # rounding must not take it below 0
-        triplets = jnp.sum(nearer) if positive_only else _number(positive, d) * _number(negative, d)
-        return total, triplets
+        if positive_only:
+            return total, jnp.sum(violating_negatives)
+        return total, count_true(x.positive, d) * count_true(x.negative, d)
 
-    return _over_anchors(
+    return reduce_over_anchors(
         "batch_all_triplet_loss",
-        every_triplet,
+        all_triplets,
         embeddings,
         labels,
-        squared,
-        block_size,
-        axis_name,
-        where,
-        sample_weights,
-        reduction,
+        block_size=block_size,
+        axis_name=axis_name,
+        where=where,
+        sample_weights=sample_weights,
+        reduction=reduction,
     )
 
 
@@ -163,7 +136,7 @@ def batch_hard_triplet_loss(
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
 ) -> Reduced:
-    """The triplet loss of each anchor's farthest positive and nearest negative.
+    """Batch-hard triplet loss: online mining of each anchor's farthest positive and nearest negative.
 
         l_a = relu(max_p d_ap - min_n d_an + m)   or, if `soft_margin`,   log(1 + exp(max_p d_ap - min_n d_an))
 
@@ -175,10 +148,12 @@ def batch_hard_triplet_loss(
         labels: `(batch,)`, class ids, any integers.
         margin: m >= 0, in units of the distance; not used if `soft_margin`.
         squared: take squared distances.
-        soft_margin: softplus in the place of the hinge.
+        soft_margin: softplus instead of the hinge.
         block_size: how many anchors at a time; None for as many as keep a block in some tens of MB.
-        axis_name: the mapped axis of devices, or several; the partners then come from all of them.
-        where: bool, `(batch,)`; False takes an item out as anchor and as partner. See `jaxlosses.core.reduction`.
+        axis_name: the mapped axis of devices, or several; the partners then come from all of them. Inside `shard_map`,
+            `()` says that the local batch is meant.
+        where: bool, `(batch,)`; False takes an item out as anchor and as partner. `jaxlosses.core.reduction` explains
+            this and the next two.
         sample_weights: numbers >= 0, `(batch,)`, of the anchors.
         reduction: `"none"`, `"sum"`, `"mean"` (over anchors with a positive and a negative), or `"parts"`.
 
@@ -197,25 +172,26 @@ def batch_hard_triplet_loss(
     Reference:
         Hermans, Beyer and Leibe, In defense of the triplet loss for person re-identification, 2017, arXiv:1703.07737.
     """
+    length = sum_of_squares if squared else norm
 
-    def hardest(x: _View) -> _ValueAndCount:
+    def hardest(x: AnchorContext) -> ValueAndCount:
         valid = jnp.any(x.positive) & jnp.any(x.negative)
-        d = jax.lax.stop_gradient(x.distances())
-        farthest = x.distance(jnp.argmax(jnp.where(x.positive, d, -jnp.inf)))
-        nearest = x.distance(jnp.argmin(jnp.where(x.negative, d, jnp.inf)))
-        return jnp.where(valid, hinge(farthest - nearest, margin, soft_margin), 0), valid.astype(d.dtype)
+        d = jax.lax.stop_gradient(length(x.differences()))
+        farthest_positive = length(x.difference(jnp.argmax(jnp.where(x.positive, d, -jnp.inf))))
+        nearest_negative = length(x.difference(jnp.argmin(jnp.where(x.negative, d, jnp.inf))))
+        value = hinge(farthest_positive - nearest_negative, margin, soft_margin)
+        return jnp.where(valid, value, 0), valid.astype(d.dtype)
 
-    return _over_anchors(
+    return reduce_over_anchors(
         "batch_hard_triplet_loss",
         hardest,
         embeddings,
         labels,
-        squared,
-        block_size,
-        axis_name,
-        where,
-        sample_weights,
-        reduction,
+        block_size=block_size,
+        axis_name=axis_name,
+        where=where,
+        sample_weights=sample_weights,
+        reduction=reduction,
     )
 
 
@@ -232,7 +208,7 @@ def semi_hard_triplet_loss(
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
 ) -> Reduced:
-    """The triplet loss of each anchor and positive with the nearest negative that is farther than the positive.
+    """Semi-hard triplet loss (FaceNet): each positive pair against its nearest negative farther than the positive.
 
         l_a = Σ_p relu(d_ap - min {d_an : d_an > d_ap} + m),   with max_n d_an where no negative is farther
 
@@ -245,8 +221,10 @@ def semi_hard_triplet_loss(
         margin: m >= 0, in units of the distance.
         squared: take squared distances.
         block_size: how many anchors at a time; None for as many as keep a block in some tens of MB.
-        axis_name: the mapped axis of devices, or several; the partners then come from all of them.
-        where: bool, `(batch,)`; False takes an item out as anchor and as partner. See `jaxlosses.core.reduction`.
+        axis_name: the mapped axis of devices, or several; the partners then come from all of them. Inside `shard_map`,
+            `()` says that the local batch is meant.
+        where: bool, `(batch,)`; False takes an item out as anchor and as partner. `jaxlosses.core.reduction` explains
+            this and the next two.
         sample_weights: numbers >= 0, `(batch,)`, of the anchors.
         reduction: `"none"`, `"sum"`, `"mean"` (over pairs of an anchor and a positive), or `"parts"`.
 
@@ -265,63 +243,51 @@ def semi_hard_triplet_loss(
     Reference:
         Schroff, Kalenichenko and Philbin, FaceNet, 2015, arXiv:1503.03832.
     """
+    length = sum_of_squares if squared else norm
 
-    def semi_hard(x: _View) -> _ValueAndCount:
-        d, positive, negative = x.distances(), x.positive, x.negative
-        at = jnp.where(negative, jax.lax.stop_gradient(d), jnp.inf)
-        order = jnp.argsort(at)
-        following = jnp.searchsorted(at[order], jax.lax.stop_gradient(d), side="right")
-        last = jnp.maximum(jnp.sum(negative, dtype=jnp.int32) - 1, 0)
-        chosen = d[order[jnp.minimum(following, last)]]
-        pairs = positive & jnp.any(negative)
-        return jnp.sum(jnp.where(pairs, hinge(d - chosen, margin, soft=False), 0)), _number(pairs, d)
+    def semi_hard(x: AnchorContext) -> ValueAndCount:
+        d = length(x.differences())
+        negative_distance = jnp.where(x.negative, jax.lax.stop_gradient(d), jnp.inf)
+        order = jnp.argsort(negative_distance)
+        first_farther = jnp.searchsorted(negative_distance[order], jax.lax.stop_gradient(d), side="right")
+        farthest = jnp.maximum(jnp.sum(x.negative, dtype=jnp.int32) - 1, 0)
+        mined = d[order[jnp.minimum(first_farther, farthest)]]
+        pairs = x.positive & jnp.any(x.negative)
+        return jnp.sum(jnp.where(pairs, hinge(d - mined, margin, soft=False), 0)), count_true(pairs, d)
 
-    return _over_anchors(
+    return reduce_over_anchors(
         "semi_hard_triplet_loss",
         semi_hard,
         embeddings,
         labels,
-        squared,
-        block_size,
-        axis_name,
-        where,
-        sample_weights,
-        reduction,
+        block_size=block_size,
+        axis_name=axis_name,
+        where=where,
+        sample_weights=sample_weights,
+        reduction=reduction,
     )
 
 
-def _over_anchors(
-    loss: str,
-    of_anchor: Callable[[_View], _ValueAndCount],
-    embeddings: ArrayLike,
-    labels: ArrayLike,
-    squared: bool,
-    block_size: int | None,
-    axis_name: AxisName | None,
-    where: ArrayLike | None,
-    sample_weights: ArrayLike | None,
-    reduction: str,
-) -> Reduced:
-    """Reduce what `of_anchor` makes of an anchor's distances to its positives and negatives: a value and a count."""
-    anchors, mask = matrices(loss, where, sample_weights, embeddings=embeddings)
-    ids = ids_each(loss, labels, "embeddings", anchors)
-    if not anchors.shape[0]:
-        return reduce(jnp.zeros(0, anchors.dtype), mask, reduction)
-    partners, partner_ids = everyone(anchors, axis_name), everyone(ids, axis_name)
-    there = present(anchors, mask, axis_name)
-    length = squared_length if squared else norm
+def _count_violations(
+    d: Float[Array, "partners"], margin: Number, positive: Bool[Array, "partners"], negative: Bool[Array, "partners"]
+) -> tuple[Float[Array, "partners"], Float[Array, "partners"]]:
+    """How many triplets of one anchor violate the margin, counted for each positive and for each negative.
 
-    def of_row(anchor: Array, own_id: Array, place: Array) -> _ValueAndCount:
-        same = partner_ids == own_id
-        positive, negative = same & (jnp.arange(same.size) != place), ~same
-        if there is not None:
-            positive, negative = positive & there, negative & there
-        return of_anchor(_View(anchor, partners, positive, negative, length))
+    With the P·N comparisons V_pn = [d_an < d_ap + m] between its positives and negatives:
 
-    block_size = max(8, 2**23 // max(1, partners.size)) if block_size is None else block_size
-    values, counts = by_blocks(of_row, block_size, anchors, ids, places(anchors, axis_name))
-    return reduce(values, mask, reduction, counts=counts)
+        violating_negatives_p = Σ_n V_pn        violated_positives_n = Σ_p V_pn
 
+        Σ_p Σ_n relu(d_ap - d_an + m) = Σ_p violating_negatives_p (d_ap + m) - Σ_n violated_positives_n d_an
 
-def _number(among: Bool[Array, "..."], like: Float[Array, "..."]) -> Float[Array, ""]:
-    return jnp.sum(among).astype(like.dtype)
+    The sums are positions in sorted lists, in O(K log K) for K partners. Both are 0 for other partners.
+    """
+    hinge_limit, negative_distance = jax.lax.stop_gradient((d + margin, d))
+    hinge_limit = jnp.where(positive, hinge_limit, jnp.inf)
+    negative_distance = jnp.where(negative, negative_distance, jnp.inf)
+    num_positives = jnp.sum(positive, dtype=jnp.int32)
+    violating_negatives = jnp.searchsorted(jnp.sort(negative_distance), hinge_limit, side="left")
+    violated_positives = num_positives - jnp.searchsorted(jnp.sort(hinge_limit), negative_distance, side="right")
+    return (
+        jnp.where(positive, violating_negatives, 0).astype(d.dtype),
+        jnp.where(negative, violated_positives, 0).astype(d.dtype),
+    )

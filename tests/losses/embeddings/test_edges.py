@@ -1,7 +1,4 @@
-"""Losses over embeddings at their edges: equal points, vectors of zeros, no partner, half precision, masks.
-
-The names in capitals are the rows of the collection of pitfalls that a test answers.
-"""
+"""Embedding losses at their edges: equal points, vectors of zeros, no partner, half precision, masks, refused inputs."""
 
 import functools
 
@@ -36,7 +33,7 @@ def finite_to_the_second_order(f, *inputs):
 
 @pytest.mark.parametrize("pairwise", [False, True])
 @pytest.mark.parametrize("distance", [jl.squared_distance, jl.euclidean_distance])
-def test_d1_d2_d8_equal_points_have_no_gradient(distance, pairwise):
+def test_equal_points_have_no_gradient(distance, pairwise):
     gradients = finite_to_the_second_order(lambda x, y: jnp.sum(distance(x, y, pairwise=pairwise)), X[:2], X[:2])
     if not pairwise:
         assert all((gradient == 0).all() for gradient in gradients)
@@ -63,7 +60,7 @@ def test_short_distances_have_unit_gradients(size):
 
 
 @pytest.mark.parametrize("pairwise", [False, True])
-def test_d3_d4_d5_a_vector_of_zeros_has_cosine_0(pairwise):
+def test_a_vector_of_zeros_has_cosine_0(pairwise):
     x = X.at[1].set(0)
     assert (jl.cosine_similarity(x, Y, pairwise=pairwise)[1] == 0).all()
     gradients = finite_to_the_second_order(lambda x, y: jnp.sum(jl.cosine_similarity(x, y, pairwise=pairwise)), x, Y)
@@ -85,7 +82,7 @@ def test_normalised_vectors():
 
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
-def test_d7_m6_half_precision(dtype):
+def test_half_precision(dtype):
     x, y = X.at[1].set(0).astype(dtype), Y.astype(dtype)
     close(jl.l2_normalize(x), jl.l2_normalize(x.astype(jnp.float32)), rtol=1e-6)
     losses = [jl.l2_normalize, lambda x: jl.cosine_similarity(x, y), lambda x: jl.info_nce_loss(x, y)]
@@ -102,7 +99,7 @@ def test_d7_m6_half_precision(dtype):
 
 
 @pytest.mark.parametrize("squared", [True, False])
-def test_m8_equal_embeddings(squared):
+def test_triplets_of_equal_embeddings(squared):
     loss = functools.partial(jl.triplet_loss, squared=squared, reduction="sum")
     gradients = finite_to_the_second_order(loss, X[:2], X[:2], X[:2])
     assert all((gradient == 0).all() for gradient in gradients)
@@ -134,21 +131,21 @@ def test_at_the_corner_of_a_hinge_the_gradient_is_0():
 
 
 @pytest.mark.parametrize("name", MINING)
-def test_m2_without_a_triplet_the_loss_is_0(name):
+def test_without_a_triplet_the_loss_is_0(name):
     loss = jl.get(name)
     for ids in (jnp.arange(6), jnp.zeros(6, int)):
         value, gradient = jax.value_and_grad(lambda x, ids=ids: loss(x, ids, reduction="mean"))(X)
         assert value == 0
         assert (gradient == 0).all()
         assert loss(X, ids, reduction="parts").count == 0
-    lonely = loss(X, [7, -7, 7, 3, 7, 2], reduction="parts")
+    single = loss(X, [7, -7, 7, 3, 7, 2], reduction="parts")
     assert (
-        lonely.count == {"batch_all_triplet_loss": 18, "batch_hard_triplet_loss": 3, "semi_hard_triplet_loss": 6}[name]
+        single.count == {"batch_all_triplet_loss": 18, "batch_hard_triplet_loss": 3, "semi_hard_triplet_loss": 6}[name]
     )
 
 
 @pytest.mark.parametrize("name", MINING)
-def test_a_nan_that_is_not_masked_is_loud(name):
+def test_a_nan_that_is_not_masked_gives_nan(name):
     assert jnp.isnan(jl.get(name)(X.at[2, 0].set(NAN), IDS, reduction="mean"))
     for other in (jl.n_pair_loss, jl.info_nce_loss):
         assert jnp.isnan(other(X, Y.at[2, 0].set(NAN), reduction="mean"))
@@ -165,11 +162,11 @@ def test_many_hinges_of_one_rounding_error_each(seed):
     assert (value >= 0).all()
 
 
-# Candidates
+# N-pair and InfoNCE
 
 
 @pytest.mark.parametrize("temperature", [0.01, 0.001])
-def test_m4_low_temperatures(temperature):
+def test_low_temperatures(temperature):
     options = {"reduction": "mean"}
     for loss in (
         lambda x, t: jl.info_nce_loss(x, Y, temperature=t, symmetric=True, **options),
@@ -180,32 +177,32 @@ def test_m4_low_temperatures(temperature):
 
 
 @functools.partial(jax.jit, static_argnames="gradients")
-def beside_a_bank(x, t, bank, there, gradients=False):
+def loss_beside_a_bank(x, t, bank, valid, gradients=False):
     def loss(x, t, bank):
-        return jl.info_nce_loss(x, Y[: len(x)], negatives=bank, negatives_where=there, temperature=t)
+        return jl.info_nce_loss(x, Y[: len(x)], negatives=bank, negatives_where=valid, temperature=t)
 
     return jax.grad(lambda *x: jnp.sum(loss(*x)), (0, 1, 2))(x, t, bank) if gradients else loss(x, t, bank)
 
 
 @pytest.mark.parametrize("bad", [0.0, NAN, INF, -INF])
-def test_m5_padded_negatives_and_a_learned_temperature(bad):
+def test_padded_negatives_and_a_learned_temperature(bad):
     bank, t = jax.random.normal(jax.random.key(2), (6, 4, 3)), jnp.asarray(0.5)
-    there = jnp.arange(4)[None] < jnp.array([2, 4, 0, 1, 3, 4])[:, None]
-    padded = jnp.where(there[:, :, None], bank, bad)
-    values = beside_a_bank(X, t, padded, there)
-    close(values[0], beside_a_bank(X[:1], t, bank[0, :2], jnp.ones(2, bool))[0])
+    valid = jnp.arange(4)[None] < jnp.array([2, 4, 0, 1, 3, 4])[:, None]
+    padded = jnp.where(valid[:, :, None], bank, bad)
+    values = loss_beside_a_bank(X, t, padded, valid)
+    close(values[0], loss_beside_a_bank(X[:1], t, bank[0, :2], jnp.ones(2, bool))[0])
     assert values[2] == 0
-    gradients = beside_a_bank(X, t, padded, there, gradients=True)
-    expected = beside_a_bank(X, t, bank, there, gradients=True)
+    gradients = loss_beside_a_bank(X, t, padded, valid, gradients=True)
+    expected = loss_beside_a_bank(X, t, bank, valid, gradients=True)
     for gradient, other in zip(gradients, expected, strict=True):
         assert np.isfinite(gradient).all()
         close(gradient, other, rtol=1e-6)
-    assert (gradients[2][~there] == 0).all()
-    shared = beside_a_bank(X, t, padded[0], there[0])
-    close(shared, beside_a_bank(X, t, bank[0, :2], jnp.ones(2, bool)))
+    assert (gradients[2][~valid] == 0).all()
+    shared = loss_beside_a_bank(X, t, padded[0], valid[0])
+    close(shared, loss_beside_a_bank(X, t, bank[0, :2], jnp.ones(2, bool)))
 
 
-def test_m7_vectors_of_zeros():
+def test_vectors_of_zeros():
     x = X.at[1].set(0)
     for loss in (
         lambda x: jl.info_nce_loss(x, Y, symmetric=True, reduction="mean"),
@@ -216,7 +213,7 @@ def test_m7_vectors_of_zeros():
     close(jl.info_nce_loss(x, Y)[1], np.log(6))
 
 
-def test_nothing_to_choose_from():
+def test_no_queries_and_no_negatives():
     assert jl.info_nce_loss(X[:0], Y[:0], negatives=Y, reduction="mean") == 0
     for none in (Y[:0], jnp.zeros((6, 0, 3))):
         value, gradient = jax.value_and_grad(lambda x, n=none: jl.info_nce_loss(x, Y, negatives=n, reduction="sum"))(X)
@@ -226,45 +223,47 @@ def test_nothing_to_choose_from():
 
 def test_a_query_takes_its_own_negatives_with_it():
     bank = jax.random.normal(jax.random.key(2), (6, 4, 3))
-    spoilt, here = bank.at[3].set(NAN), jnp.arange(6) != 3
-    expected = jl.info_nce_loss(X[here], Y[here], negatives=bank[here], reduction="mean")
-    for keyword in ({"where": here}, {"sample_weights": here.astype(float)}):
+    corrupted, where = bank.at[3].set(NAN), jnp.arange(6) != 3
+    expected = jl.info_nce_loss(X[where], Y[where], negatives=bank[where], reduction="mean")
+    for keyword in ({"where": where}, {"sample_weights": where.astype(float)}):
         loss = functools.partial(jl.info_nce_loss, positives=Y, **keyword, reduction="mean")
-        close(loss(X, negatives=spoilt), expected)
-        gradients = jax.grad(lambda x, n, loss=loss: loss(x, negatives=n), argnums=(0, 1))(X, spoilt)
+        close(loss(X, negatives=corrupted), expected)
+        gradients = jax.grad(lambda x, n, loss=loss: loss(x, negatives=n), argnums=(0, 1))(X, corrupted)
         assert all(jnp.isfinite(gradient).all() for gradient in gradients)
 
 
-def test_labels_spread_the_target_over_what_is_left():
-    here = jnp.array([True, True, False, True, True, True])
-    for form in ("multi_class", "one_vs_one"):
-        loss = functools.partial(jl.n_pair_loss, form=form, reduction="mean")
-        masked = loss(X, Y.at[2].set(NAN), labels=IDS, where=here)
-        close(masked, loss(X[here], Y[here], labels=IDS[here]))
-        alone = loss(X, Y, labels=IDS, where=jnp.zeros(6, bool))
-        assert alone == 0
+def test_labels_share_the_target_among_the_positives_that_are_not_masked():
+    where = jnp.array([True, True, False, True, True, True])
+    for variant in ("multi_class", "one_vs_one"):
+        loss = functools.partial(jl.n_pair_loss, variant=variant, reduction="mean")
+        masked = loss(X, Y.at[2].set(NAN), labels=IDS, where=where)
+        close(masked, loss(X[where], Y[where], labels=IDS[where]))
+        all_masked = loss(X, Y, labels=IDS, where=jnp.zeros(6, bool))
+        assert all_masked == 0
 
 
-# The door
+# Refused inputs
 
 
-def test_what_does_not_fit_is_refused():
+def test_shapes_and_words_that_do_not_fit_are_refused():
     for call, words in {
         lambda: jl.contrastive_loss(X, Y, jnp.ones((6, 1))): r"first \(6, 3\) need similar \(6,\).*similar\[:, 0\]",
         lambda: jl.batch_all_triplet_loss(X[0], 1): r"embeddings \(3,\) must be \(batch, features\)",
         lambda: jl.semi_hard_triplet_loss(X, IDS[:, None]): r"labels\[:, 0\]",
         lambda: jl.n_pair_loss(X, Y, labels=IDS[:3]): r"anchors \(6, 3\) need labels \(6,\), got \(3,\)",
-        lambda: jl.n_pair_loss(X, Y, form="mc"): r"'multi_class' or 'one_vs_one', got 'mc'",
+        lambda: jl.n_pair_loss(X, Y, variant="mc"): r"variant must be one of 'multi_class', 'one_vs_one', got 'mc'",
         lambda: jl.info_nce_loss(X, Y, negatives=Y[:, :2]): r"need negatives \(M, 3\) or \(6, M, 3\), got \(6, 2\)",
         lambda: jl.info_nce_loss(X, Y, negatives=Y, symmetric=True): r"leave out negatives=",
         lambda: jl.info_nce_loss(X, Y, negatives_where=IDS > 0): r"needs negatives=",
-        lambda: jl.info_nce_loss(X, Y, negatives=Y, negatives_where=IDS[:2] > 0): r"negatives_where \(6,\), got \(2,\)",
+        lambda: jl.info_nce_loss(
+            X, Y, negatives=Y, negatives_where=IDS[:2] > 0
+        ): r"negatives_where \(6,\) or \(6, 6\), got \(2,\)",
         lambda: jl.cosine_similarity(X, Y[:, :2], pairwise=True): r"\(\.\.\., N, features\)",
         lambda: jl.squared_distance(X, Y[:2]): r"equal shapes",
     }.items():
         with pytest.raises(ValueError, match=words):
             call()
-    with pytest.raises(TypeError, match=r"class ids must be integers, got labels float32"):
+    with pytest.raises(TypeError, match=r"labels must be integers, got float32"):
         jl.batch_hard_triplet_loss(X, IDS.astype(float))
     with pytest.raises(TypeError, match=r"negatives_where must be boolean, got int32"):
         jl.info_nce_loss(X, Y, negatives=Y, negatives_where=IDS)

@@ -1,8 +1,6 @@
-"""Losses over embeddings: the specification's numbers, other libraries' numbers, plain loops, and the identities."""
+"""Values of the embedding losses: worked numbers, other libraries' values, plain loops, and identities."""
 
 import functools
-import json
-import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tests import compiled as jl
+from tests.golden import golden
 
-GOLDEN = json.loads(pathlib.Path(__file__).with_name("golden").joinpath("embeddings.json").read_text())["cases"]
+GOLDEN = golden("embeddings")["cases"]
 MINING = ("batch_all_triplet_loss", "batch_hard_triplet_loss", "semi_hard_triplet_loss")
 
 A, P, N, N2 = [[1.0, 0.0]], [[0.8, 0.6]], [[0.0, 1.0]], [[0.6, 0.8]]
@@ -51,7 +50,7 @@ NUMBERS = {
     ),
     "N-pair, mean": (lambda: jl.n_pair_loss(ANCHORS, POSITIVES, reg_lambda=0.0, reduction="mean"), 0.8455126065),
     "N-pair, one against one": (
-        lambda: jl.n_pair_loss(ANCHORS, POSITIVES, form="one_vs_one", reg_lambda=0.0, reduction="mean"),
+        lambda: jl.n_pair_loss(ANCHORS, POSITIVES, variant="one_vs_one", reg_lambda=0.0, reduction="mean"),
         1.0079611761,
     ),
     "N-pair, penalty": (
@@ -94,12 +93,12 @@ def test_golden(case):
         np.testing.assert_allclose(gradient, expected, rtol=1e-8, atol=1e-10)
 
 
-def loops(x, y, there, margin, squared):
+def loops(x, y, where, margin, squared):
     """Sums and counts of batch-all, batch-hard and semi-hard for each anchor, triplet by triplet in float64."""
     d = ((x[:, None].astype(float) - x[None]) ** 2).sum(-1)
     d = d if squared else np.sqrt(d)
-    items = [i for i in range(len(x)) if there[i]]
-    found = {name: np.zeros((len(x), 2)) for name in MINING}
+    items = [i for i in range(len(x)) if where[i]]
+    sums_and_counts = {name: np.zeros((len(x), 2)) for name in MINING}
     for a in items:
         positives = [d[a, p] for p in items if y[p] == y[a] and p != a]
         negatives = [d[a, n] for n in items if y[n] != y[a]]
@@ -107,11 +106,11 @@ def loops(x, y, there, margin, squared):
             continue
         hinges = [max(p - n + margin, 0) for p in positives for n in negatives]
         nearest = [min([n for n in negatives if n > p], default=max(negatives)) for p in positives]
-        found["batch_all_triplet_loss"][a] = sum(hinges), len(hinges)
-        found["batch_hard_triplet_loss"][a] = max(max(positives) - min(negatives) + margin, 0), 1
+        sums_and_counts["batch_all_triplet_loss"][a] = sum(hinges), len(hinges)
+        sums_and_counts["batch_hard_triplet_loss"][a] = max(max(positives) - min(negatives) + margin, 0), 1
         semi = [max(p - n + margin, 0) for p, n in zip(positives, nearest, strict=True)]
-        found["semi_hard_triplet_loss"][a] = sum(semi), len(semi)
-    return found
+        sums_and_counts["semi_hard_triplet_loss"][a] = sum(semi), len(semi)
+    return sums_and_counts
 
 
 few = settings(max_examples=25, deadline=None, derandomize=True)
@@ -122,20 +121,20 @@ BITS = hnp.arrays(bool, 9)
 
 @few
 @given(GRID, IDS, BITS, st.booleans())
-def test_mining_is_what_loops_over_triplets_find(x, y, there, squared):
+def test_mining_is_what_loops_over_triplets_find(x, y, where, squared):
     # Whole numbers against a margin of 1/2: squared distances are exact, and no hinge is at its corner.
-    for name, expected in loops(x, y, there, 0.5, squared).items():
+    for name, expected in loops(x, y, where, 0.5, squared).items():
         for block_size in (None, 4):
             loss = functools.partial(getattr(jl, name), squared=squared, margin=0.5, block_size=block_size)
             tolerance = {"rtol": 1e-6, "atol": 0.0 if squared else 1e-5}
             if name != "semi_hard_triplet_loss" or squared:  # roots of equal squares may differ in the last digit
-                np.testing.assert_allclose(loss(x, y, where=there), expected[:, 0], **tolerance)
-                parts = loss(x, y, where=there, reduction="parts")
+                np.testing.assert_allclose(loss(x, y, where=where), expected[:, 0], **tolerance)
+                parts = loss(x, y, where=where, reduction="parts")
                 assert parts.count == expected[:, 1].sum()
 
 
 @pytest.mark.parametrize("squared", [True, False])
-def test_sorting_has_the_gradient_of_all_triplets(squared):
+def test_batch_all_has_the_gradient_of_the_sum_over_all_triplets(squared):
     x, y = jax.random.normal(jax.random.key(0), (24, 3)), jnp.arange(24) % 5
     weights = jnp.arange(24.0)
 
@@ -186,17 +185,17 @@ def test_pairs_and_triplets(a, b, c):
 
 @few
 @given(VECTORS, VECTORS)
-def test_candidates(a, b):
+def test_n_pair_and_info_nce(a, b):
     ids = np.arange(4)
     mc = functools.partial(jl.n_pair_loss, reg_lambda=0.0)
-    ovo = functools.partial(mc, form="one_vs_one")
+    ovo = functools.partial(mc, variant="one_vs_one")
     close(mc(a, b), jl.softmax_cross_entropy(a @ b.T, ids))
     close(jl.info_nce_loss(a, b, normalize=False, temperature=1.0), mc(a, b))
     close(jl.n_pair_loss(a, b, labels=7 * ids - 3, reg_lambda=0.0), mc(a, b))
     assert (mc(a, b) <= ovo(a, b) * 1.00001 + 1e-5).all()
     twice = np.array([5, 5, 2, 2])
-    spread = (twice[:, None] == twice) / 2
-    close(mc(a, b, labels=twice), jl.softmax_cross_entropy(a @ b.T, spread.astype(np.float32)))
+    evenly = (twice[:, None] == twice) / 2
+    close(mc(a, b, labels=twice), jl.softmax_cross_entropy(a @ b.T, evenly.astype(np.float32)))
     u, v = jl.l2_normalize(a), jl.l2_normalize(b)
     logits = np.asarray(u @ v.T) / 0.3
     clip = (jl.softmax_cross_entropy(logits, ids) + jl.softmax_cross_entropy(logits.T, ids)) / 2

@@ -1,4 +1,4 @@
-"""Boxes: the losses of EIoU and CDIoU, formats, and other people's numbers for the whole family."""
+"""Box losses: EIoU, Focal-EIoU and CDIoU, formats, and the values of other libraries for the whole family."""
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ def double():
 
 @pytest.mark.usefixtures("double")
 class TestWorkedNumbers:
-    """Part C4 of the specification, in double precision."""
+    """Values worked out from the papers' formulas, in double precision."""
 
     def test_eiou(self):
         np.testing.assert_allclose(jl.eiou_loss(A, B), EIOU_LOSSES, rtol=1e-9)
@@ -43,7 +43,7 @@ class TestWorkedNumbers:
 
     def test_the_scale_of_the_authors_repository(self):
         np.testing.assert_allclose(
-            jl.cdiou_loss(A[0], B[0], base="giou", weight=0.00025),
+            jl.cdiou_loss(A[0], B[0], similarity="giou", weight=0.00025),
             1 - 0.2333333333 + 0.001 * 0.2336853296 / 4,
             rtol=1e-9,
         )
@@ -53,14 +53,13 @@ class TestWorkedNumbers:
         a, b = [A[0], A[2], A[1]], [B[0], B[2], B[1]]
         np.testing.assert_allclose(jl.focal_eiou_loss(a, b)[0], 0.4316981521, rtol=1e-9)
         np.testing.assert_allclose(jl.focal_eiou_loss(a, b, reduction="mean"), 0.3170764674, rtol=1e-9)
-        weighted = jl.focal_eiou_loss(a, b, normalize="weight_sum", reduction="mean")
+        weighted = jl.focal_eiou_loss(a, b, mean_over="weights", reduction="mean")
         np.testing.assert_allclose(weighted, 1.1497299723, rtol=1e-9)
         np.testing.assert_allclose(
-            jl.focal_eiou_loss(a, b, form="focal_l1"), [0.6163348056, 1.3094472798, 0.9803846494], rtol=1e-9
+            jl.focal_eiou_loss(a, b, variant="focal_l1"), [0.6163348056, 1.3094472798, 0.9803846494], rtol=1e-9
         )
 
     def test_focal_l1(self):
-        """At x = 2 the specification prints 1.2715368400; its own C and slope give 1.2715368385."""
         values = jl.focal_l1_loss([0.2, 0.5, 1.0, 2.0], [0.0] * 4)
         np.testing.assert_allclose(values, [0.1014498210, 0.3849877360, 0.7862831900, 1.2715368385], rtol=1e-9)
         np.testing.assert_allclose(jl.focal_l1_loss([1.0, 2.0], [0.0, 0.0], beta=1 / np.e), [0.75, 1.75], rtol=1e-9)
@@ -76,8 +75,8 @@ class TestWorkedNumbers:
 @pytest.mark.parametrize("name", GOLDEN["losses"])
 def test_torchvision_and_the_papers(name):
     """torchvision adds 1e-7 to its denominators."""
-    loss, *form = name.split(", ")
-    options = {"form": form[0]} if form else {}
+    loss, *variant = name.split(", ")
+    options = {"variant": variant[0]} if variant else {}
     a, b = jnp.array(GOLDEN["boxes"]), jnp.array(GOLDEN["targets"])
     expected = GOLDEN["losses"][name]
     exact = loss in ("eiou_loss", "focal_eiou_loss", "cdiou_loss")
@@ -88,7 +87,7 @@ def test_torchvision_and_the_papers(name):
 
 
 @pytest.mark.parametrize("name", GOLDEN["pairwise"])
-def test_b7_all_against_all_as_in_torchvision(name):
+def test_all_pairs_as_in_torchvision(name):
     ours = getattr(jl, f"box_{name}")(GOLDEN["boxes"], GOLDEN["targets"][:5], pairwise=True)
     np.testing.assert_allclose(ours, np.array(GOLDEN["pairwise"][name])[:, :5], atol=2e-6)
 
@@ -103,14 +102,17 @@ def test_formats_as_in_torchvision(name):
 def test_an_unknown_format_and_a_wrong_axis():
     with pytest.raises(ValueError, match=r"^box_convert: target must be one of 'xyxy', 'xywh', 'cxcywh', got 'yolo'$"):
         jl.box_convert([0.0, 0.0, 1.0, 1.0], "xyxy", "yolo")
-    with pytest.raises(ValueError, match=r"^box_sanitize: boxes \(3,\) must end in an axis of 4$"):
-        jl.box_sanitize([0.0, 0.0, 1.0])
+    with pytest.raises(ValueError, match=r"^box_sort_corners: boxes \(3,\) must end in an axis of 4$"):
+        jl.box_sort_corners([0.0, 0.0, 1.0])
+    message = r"^box_iou: boxes \(3, 4\) and targets \(2, 3\) must be \(\.\.\., N, 4\) and \(\.\.\., M, 4\)$"
+    with pytest.raises(ValueError, match=message):
+        jl.box_iou(jnp.zeros((3, 4)), jnp.zeros((2, 3)), pairwise=True)
 
 
-def test_b2_sanitised_boxes_are_no_longer_inverted():
+def test_sorted_corners_are_no_longer_inverted():
     inverted = [10.0, 40.0, 20.0, 20.0]
-    np.testing.assert_array_equal(jl.box_sanitize(inverted), [10, 20, 20, 40])
-    assert jnp.isfinite(jl.checked(jl.iou_loss)(jl.box_sanitize(inverted), [60.0, 40.0, 70.0, 50.0]))
+    np.testing.assert_array_equal(jl.box_sort_corners(inverted), [10, 20, 20, 40])
+    assert jnp.isfinite(jl.checked(jl.iou_loss)(jl.box_sort_corners(inverted), [60.0, 40.0, 70.0, 50.0]))
 
 
 BOX_LOSSES = [name for name in jl.names("boxes") if name != "focal_l1_loss"]
@@ -153,7 +155,7 @@ def test_focal_l1_family(x, beta):
     assert abs(jax.grad(loss)(x, 0.0, beta=beta)) <= 1 + 1e-5
 
 
-def test_focal_l1_at_rest():
+def test_focal_l1_of_no_error():
     """x² log x has no second derivative at 0; value and gradient are exactly 0."""
     loss = lambda x: jl.focal_l1_loss(x, 0.0)  # noqa: E731
     for derivative in (loss, jax.grad(loss), jax.grad(jax.grad(loss))):
@@ -161,7 +163,7 @@ def test_focal_l1_at_rest():
     assert jnp.isnan(loss(jnp.nan))
 
 
-def test_weight_and_cost_pull_the_same_way_only_if_the_weight_is_a_constant():
+def test_boxes_attract_each_other_only_if_the_weight_is_constant():
     """A 4 x 4 box shifted by 3: with a gradient through its weight it is pushed away."""
 
     def loss(shift, **options):
@@ -172,7 +174,7 @@ def test_weight_and_cost_pull_the_same_way_only_if_the_weight_is_a_constant():
     np.testing.assert_allclose(jax.grad(lambda s: loss(s, detach_weight=False))(3.0), -0.1297, atol=5e-5)
 
 
-@pytest.mark.parametrize("options", [{}, {"normalize": "weight_sum"}, {"detach_weight": False}])
+@pytest.mark.parametrize("options", [{}, {"mean_over": "weights"}, {"detach_weight": False}])
 def test_disjoint_boxes_have_no_weight(options):
     step = jax.value_and_grad(lambda a: jl.focal_eiou_loss(a, jnp.array(B[1:2] * 2), **options, reduction="mean"))
     value, gradient = step(jnp.array(A[1:2] * 2, jnp.float32))
@@ -196,17 +198,26 @@ def test_corners_that_meet_and_boxes_without_area(name):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: jl.focal_eiou_loss(A, B, form="focal"), r"form must be 'weighted' or 'focal_l1', got 'focal'"),
-        (lambda: jl.focal_eiou_loss(A, B, normalize="mean"), r"normalize must be 'count', or 'weight_sum'"),
-        (lambda: jl.focal_eiou_loss(A, B, form="focal_l1", normalize="weight_sum"), r"with 'focal_l1'"),
-        (lambda: jl.cdiou_loss(A, B, base="diaou"), r"base must be one of 'iou', 'giou', 'diou', 'ciou', 'eiou'"),
+        (
+            lambda: jl.focal_eiou_loss(A, B, variant="focal"),
+            r"variant must be one of 'weighted', 'focal_l1', got 'focal'",
+        ),
+        (lambda: jl.focal_eiou_loss(A, B, mean_over="mean"), r"mean_over must be one of 'examples', 'weights', got"),
+        (
+            lambda: jl.focal_eiou_loss(A, B, variant="focal_l1", mean_over="weights"),
+            r"variant='focal_l1': mean_over must be one of 'examples', got 'weights'",
+        ),
+        (
+            lambda: jl.cdiou_loss(A, B, similarity="diaou"),
+            r"similarity must be one of 'iou', 'giou', 'diou', 'ciou', 'eiou'",
+        ),
     ],
 )
-def test_words_that_are_no_option(call, message):
+def test_words_that_are_not_an_option(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 
 
-def test_a_beta_out_of_range_is_flagged():
+def test_a_beta_out_of_range_raises_under_checked():
     with pytest.raises(Exception, match=r"focal_l1_loss: beta must lie in \[1/e, 1\]"):
         jl.checked(jl.focal_l1_loss)([1.0], [0.0], beta=0.2)

@@ -1,1 +1,1 @@
-"""The rooms: one module per family of losses."""
+"""The losses, family by family: a module or a package each, which stands on `jaxlosses.core` alone."""

@@ -66,7 +66,7 @@ def test_a_schedule_of_optax_sees_no_unsigned_step():
         objective = jl.Objective({"near": jl.Term("squared_error", ("x", "y"), weight=weight)})
         for step, expected in ((0, 1.0), (100, 0.5), (4_000_000_000, 0.0)):
             _, aux = jax.jit(objective)(DATA, step=jnp.asarray(np.uint32(step)))
-            np.testing.assert_allclose(aux["weight"]["near"], expected)
+            np.testing.assert_allclose(aux["weight"]["near"], expected, atol=1e-7)  # as optax rounds it
 
 
 def test_at_stage_keeps_the_ramp_beyond_int32():

@@ -65,10 +65,9 @@ def info_nce_loss(
         l_i = -log( exp(s_ii/τ) / (exp(s_ii/τ) + Σ_{j: y_j≠y_i} exp(s_ij/τ)) )                    ("exclude")
         l_i = -1/|P_i| Σ_{p∈P_i} log( exp(s_ip/τ) / Σ_j exp(s_ij/τ) ),   P_i = {p: y_p = y_i}     ("positive")
 
-    With K candidates, log K - l bounds the mutual
-    information of queries and positives from below. Recipes: CPC is `normalize=False, temperature=1.0`, on queries
-    times its matrix; CLIP is `symmetric=True`, with τ the exponential of a parameter that starts at log 0.07; MoCo's
-    queue is `negatives`, with its gradient stopped.
+    With K candidates, log K - l bounds the mutual information of queries and positives from below. Recipes: CPC is
+    `normalize=False, temperature=1.0`, on queries times its matrix; CLIP is `symmetric=True`, with τ the exponential of
+    a parameter that starts at log 0.07; MoCo's queue is `negatives`, with its gradient stopped.
 
     Args:
         queries: `(batch, features)`.
@@ -109,8 +108,8 @@ def info_nce_loss(
 
     Reference:
         Van den Oord, Li and Vinyals, Representation learning with contrastive predictive coding, 2018,
-        arXiv:1807.03748. Both directions: Radford et al., CLIP, 2021, arXiv:2103.00020. Several
-        positives: Khosla et al., Supervised contrastive learning, 2020, arXiv:2004.11362.
+        arXiv:1807.03748. Both directions: Radford et al., CLIP, 2021, arXiv:2103.00020. Several positives: Khosla et
+        al., Supervised contrastive learning, 2020, arXiv:2004.11362.
     """
     name = "info_nce_loss"
     one_of(name, "same_label", same_label, ("exclude", "positive"))

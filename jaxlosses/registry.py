@@ -146,7 +146,20 @@ def register(name: str, **facts: Any) -> Callable[[_F], _F]:
 
 
 def unregister(name: str) -> None:
-    """Take a loss out of the registry, with its aliases."""
+    """Take a loss out of the registry, with its aliases.
+
+    Args:
+        name: its name, or an alias.
+
+    Raises:
+        ValueError: if there is no such loss.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.register("my_error")(lambda predictions, targets: predictions - targets)  # doctest: +ELLIPSIS
+        <function ...>
+        >>> jl.unregister("my_error")
+    """
     spec = get(name)
     del _specs[spec.name]
     for word in (spec.name, *spec.aliases):

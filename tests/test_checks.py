@@ -1,4 +1,4 @@
-"""The door and the funnel: what is accepted, what is refused in which words, and how parts add up."""
+"""Checks and reduction: what is accepted, what is refused in which words, and how parts add up."""
 
 import jax
 import jax.experimental.checkify
@@ -23,6 +23,30 @@ REFUSED = {
     "losses do not broadcast: jnp.broadcast_to(targets, (4, 3)) if that is meant": (
         ValueError,
         lambda: jl.squared_error(X, X[0]),
+    ),
+    "squared_error: predictions (3, 1) and targets (1, 4) must have equal shapes; losses do not broadcast; "
+    "if each with each is meant, jnp.broadcast_arrays(predictions, targets)": (
+        ValueError,
+        lambda: jl.squared_error(X[:3, :1], X[:, :1].T),
+    ),
+    "squared_error: predictions (4, 1) and targets (1, 4) must have equal shapes; did you mean to transpose targets?; "
+    "if each with each is meant, jnp.broadcast_arrays(predictions, targets)": (
+        ValueError,
+        lambda: jl.squared_error(X[:, :1], X[:, :1].T),
+    ),
+    "squared_error: predictions (2, 4, 1) and targets (2, 1, 3) must have equal shapes; losses do not broadcast; "
+    "if each with each is meant, jnp.broadcast_arrays(predictions, targets)": (
+        ValueError,
+        lambda: jl.squared_error(jnp.zeros((2, 4, 1)), jnp.zeros((2, 1, 3))),
+    ),
+    "squared_error: predictions (3,) and targets (4, 3) must have equal shapes; "
+    "losses do not broadcast: jnp.broadcast_to(predictions, (4, 3)) if that is meant": (
+        ValueError,
+        lambda: jl.squared_error(X[0], X),
+    ),
+    "squared_error: predictions (4, 3) and targets (5,) must have equal shapes; losses do not broadcast": (
+        ValueError,
+        lambda: jl.squared_error(X, jnp.zeros(5)),
     ),
     "squared_error: predictions (4, 1) and targets (4,) must have equal shapes; did you mean predictions[:, 0]?": (
         ValueError,

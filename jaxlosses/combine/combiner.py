@@ -88,7 +88,19 @@ def names() -> tuple[str, ...]:
 
 
 def get_combiner(given: str | Mapping[str, Any]) -> Combiner:
-    """Make the combiner that is meant by a name, or by `{"name": name, **options}`."""
+    """Find a combiner by its name, or by `{"name": name, **options}`, and make it.
+
+    Args:
+        given: what `Objective(..., combine=...)` takes.
+
+    Raises:
+        ValueError: for an unknown name or option, or a value that an option cannot have.
+
+    Example:
+        >>> import jaxlosses as jl
+        >>> jl.combine.get_combiner({"name": "uncertainty", "limit": 3.0}).additive
+        True
+    """
     options = dict(given) if isinstance(given, Mapping) else {}
     name = given if isinstance(given, str) else options.pop("name", None)
     if not isinstance(name, str):

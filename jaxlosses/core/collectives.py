@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 AxisName: TypeAlias = Hashable
 """The mapped axis of `jax.shard_map` or `jax.pmap`, or a tuple of them; None or () for one device's batch alone."""
@@ -15,6 +15,11 @@ AxisName: TypeAlias = Hashable
 def psum(x: Any, axis_name: AxisName | None) -> Any:
     """The sum over all devices."""
     return jax.lax.psum(x, axis_name) if _axes(axis_name) else x
+
+
+def any_true(x: Bool[Array, "..."], axis_name: AxisName | None) -> Bool[Array, "..."]:
+    """Where `x` is True on some device."""
+    return jax.lax.psum(x.astype(jnp.int32), axis_name) > 0 if _axes(axis_name) else x
 
 
 def all_gather(x: Any, axis_name: AxisName | None, *, axis: int = 0) -> Any:

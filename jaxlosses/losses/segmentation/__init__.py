@@ -1,12 +1,24 @@
-"""Overlap of masks: what a predicted and a true region share, as losses and as metrics.
+"""Losses and metrics of segmentation: what a predicted mask and a true one have in common.
 
-overlap                  Dice, Jaccard and Tversky: 1 minus a ratio of sums over the pixels
-sensitivity_specificity  the squared error of the object and of the background, each with a mean of its own
-lovasz                   the Jaccard loss of hard masks, continued convexly to soft ones
-coefficients             the ratios themselves, without smoothing, to report
+dice                     the soft Dice loss
+tversky                  the Tversky loss, and the soft Jaccard loss as one of its kind
+sensitivity_specificity  the squared errors of the object and of the background, each with a mean of its own
+lovasz                   the Lovász hinge and Lovász-Softmax losses: the Jaccard loss continued to soft masks
+metrics                  Dice and Jaccard coefficients, precision, sensitivity, ... without smoothing, to report
+
+Pooling. Each image and class has a coefficient of its own, and classes are averaged. `average="micro"` sums over the
+classes first, and is never the default: between a softmax and one-hot targets it makes FP = FN, so that Tversky's two
+weights mean nothing. `per_image=False` sums over the images first, so that an image weighs as much as there is in it.
+Then there is one value, of shape () or (classes,), which counts 1 in a mean; `where` and `sample_weights` act inside
+its sums. In `shard_map` and `pmap`, `axis_name` sums over the devices as well, and each has the value of the whole
+batch.
+
+Soft targets. For 0 < g < 1 the Dice, Jaccard and Tversky losses are not least at p = g. With `soft_labels` they are:
+then TP = Σ min(p, g), which is (|p| + |g| - |p - g|)/2, FP = Σp - TP and FN = Σg - TP; hard targets give the same
+values as before. The squares of V-Net do not need this: Σpg is half of Σp² + Σg² - Σ(p - g)².
 """
 
-from jaxlosses.losses.segmentation.dice import dice_loss, jaccard_loss, tversky_loss
+from jaxlosses.losses.segmentation.dice import dice_loss
 from jaxlosses.losses.segmentation.lovasz import lovasz_hinge_loss, lovasz_softmax_loss
 from jaxlosses.losses.segmentation.metrics import (
     dice_coefficient,
@@ -17,6 +29,7 @@ from jaxlosses.losses.segmentation.metrics import (
     specificity,
 )
 from jaxlosses.losses.segmentation.sensitivity_specificity import sensitivity_specificity_loss
+from jaxlosses.losses.segmentation.tversky import jaccard_loss, tversky_loss
 
 __all__ = [
     "dice_coefficient",

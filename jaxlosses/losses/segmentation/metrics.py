@@ -1,6 +1,6 @@
-"""What the losses of masks approximate, as metrics: ratios of sums over the pixels of an image, without smoothing.
+"""Metrics of segmentation masks, to report and not to train on: ratios of sums over the pixels of an image.
 
-With predictions p and the truth g, hard or soft, summed over the pixels that count:
+With predictions p and targets g, hard or soft, summed over the pixels that count:
 
     TP = Σ p g      FP = Σ p (1 - g)      FN = Σ (1 - p) g      TN = Σ (1 - p) (1 - g)
 
@@ -8,12 +8,12 @@ With predictions p and the truth g, hard or soft, summed over the pixels that co
     Jaccard      TP / (TP + FP + FN)                           IoU
     F_β          (1 + β²) TP / ((1 + β²) TP + FP + β² FN)
     sensitivity  TP / (TP + FN)                                recall
-    precision    TP / (TP + FP)                                of what is claimed, how much is true
-    specificity  TN / (TN + FP)
+    precision    TP / (TP + FP)                                positive predictive value
+    specificity  TN / (TN + FP)                                true negative rate
 
-All lie in [0, 1], and more is better. Where a ratio is 0/0 nothing could be done wrong, so it is 1: each docstring says
-when that is. An image that is masked altogether has 0. Metrics have no reduction: average them over the images and
-classes you mean.
+All lie in [0, 1], and more is better. There is no smoothing: 0/0 is 1, for nothing could be done wrong, and each
+docstring says when that is. An image that is masked altogether has 0. Metrics have no reduction: average them over the
+images and classes you mean.
 """
 
 from typing import NamedTuple
@@ -24,7 +24,7 @@ from jaxtyping import Float
 from jaxlosses.core.masks import LossMask, masked
 from jaxlosses.core.numerics import safe_divide
 from jaxlosses.core.types import ArrayLike, Number
-from jaxlosses.losses.segmentation._shared import pixels, split
+from jaxlosses.losses.segmentation._shared import make_pixel_reduction, prepare_masks
 
 __all__ = ["dice_coefficient", "f_beta", "jaccard_index", "precision", "sensitivity", "specificity"]
 
@@ -37,7 +37,7 @@ def dice_coefficient(
     ignore_label: int | None = None,
     where: ArrayLike | None = None,
 ) -> Float[Array, "..."]:
-    """The area that prediction and truth share, relative to the mean of their areas: F1.
+    """Dice coefficient (F1 score) of masks: twice the intersection over the sum of the two areas.
 
         D = 2TP / (2TP + FP + FN)
 
@@ -49,7 +49,7 @@ def dice_coefficient(
         targets: the same shape, in [0, 1]; or `(batch, *space)`, class ids.
         class_axis: the class axis, not the first one; None for masks of one class.
         ignore_label: a class id (or, with `class_axis=None`, a target) whose pixels are left out, such as 255.
-        where: bool, `(batch,)` or `(batch, *space)`; pixels that are False are left out.
+        where: bool, `(batch,)` or `(batch, *space)`; True counts.
 
     Returns:
         `(batch, classes)`, or `(batch,)` with `class_axis=None`, in [0, 1]; 0 for an image that is left out.
@@ -66,7 +66,7 @@ def dice_coefficient(
     Reference:
         Dice, Measures of the amount of ecologic association between species, 1945, doi:10.2307/1932409.
     """
-    c = _count("dice_coefficient", predictions, targets, class_axis, ignore_label, where)
+    c = _confusion_counts("dice_coefficient", predictions, targets, class_axis, ignore_label, where)
     return c.ratio(2 * c.tp, 2 * c.tp + c.fp + c.fn)
 
 
@@ -78,7 +78,7 @@ def jaccard_index(
     ignore_label: int | None = None,
     where: ArrayLike | None = None,
 ) -> Float[Array, "..."]:
-    """The area that prediction and truth share, relative to the area of both together: IoU.
+    """Jaccard index (intersection over union, IoU) of masks.
 
         J = TP / (TP + FP + FN)
 
@@ -90,7 +90,7 @@ def jaccard_index(
         targets: the same shape, in [0, 1]; or `(batch, *space)`, class ids.
         class_axis: the class axis, not the first one; None for masks of one class.
         ignore_label: a class id (or, with `class_axis=None`, a target) whose pixels are left out, such as 255.
-        where: bool, `(batch,)` or `(batch, *space)`; pixels that are False are left out.
+        where: bool, `(batch,)` or `(batch, *space)`; True counts.
 
     Returns:
         `(batch, classes)`, or `(batch,)` with `class_axis=None`, in [0, 1]; 0 for an image that is left out.
@@ -107,7 +107,7 @@ def jaccard_index(
     Reference:
         Jaccard, The distribution of the flora in the alpine zone, 1912, doi:10.1111/j.1469-8137.1912.tb05611.x.
     """
-    c = _count("jaccard_index", predictions, targets, class_axis, ignore_label, where)
+    c = _confusion_counts("jaccard_index", predictions, targets, class_axis, ignore_label, where)
     return c.ratio(c.tp, c.tp + c.fp + c.fn)
 
 
@@ -120,7 +120,7 @@ def f_beta(
     ignore_label: int | None = None,
     where: ArrayLike | None = None,
 ) -> Float[Array, "..."]:
-    """The weighted harmonic mean of precision and sensitivity, with β² times the weight on the latter.
+    """F-beta score: the harmonic mean of precision and sensitivity, with β² times the weight on the latter.
 
         F = (1 + β²) TP / ((1 + β²) TP + FP + β² FN)
 
@@ -133,7 +133,7 @@ def f_beta(
         beta: β > 0; 1 for Dice, more to punish what is missed.
         class_axis: the class axis, not the first one; None for masks of one class.
         ignore_label: a class id (or, with `class_axis=None`, a target) whose pixels are left out, such as 255.
-        where: bool, `(batch,)` or `(batch, *space)`; pixels that are False are left out.
+        where: bool, `(batch,)` or `(batch, *space)`; True counts.
 
     Returns:
         `(batch, classes)`, or `(batch,)` with `class_axis=None`, in [0, 1]; 0 for an image that is left out.
@@ -150,7 +150,7 @@ def f_beta(
     Reference:
         Van Rijsbergen, Information Retrieval, 2nd edition, 1979.
     """
-    c = _count("f_beta", predictions, targets, class_axis, ignore_label, where)
+    c = _confusion_counts("f_beta", predictions, targets, class_axis, ignore_label, where)
     return c.ratio(c.tp * (1 + beta**2), c.tp * (1 + beta**2) + c.fp + c.fn * beta**2)
 
 
@@ -162,7 +162,7 @@ def sensitivity(
     ignore_label: int | None = None,
     where: ArrayLike | None = None,
 ) -> Float[Array, "..."]:
-    """How much of the object is found: recall, the true positive rate.
+    """Sensitivity (recall, true positive rate): the fraction of the object that is found.
 
         TP / (TP + FN)
 
@@ -174,7 +174,7 @@ def sensitivity(
         targets: the same shape, in [0, 1]; or `(batch, *space)`, class ids.
         class_axis: the class axis, not the first one; None for masks of one class.
         ignore_label: a class id (or, with `class_axis=None`, a target) whose pixels are left out, such as 255.
-        where: bool, `(batch,)` or `(batch, *space)`; pixels that are False are left out.
+        where: bool, `(batch,)` or `(batch, *space)`; True counts.
 
     Returns:
         `(batch, classes)`, or `(batch,)` with `class_axis=None`, in [0, 1]; 0 for an image that is left out.
@@ -191,7 +191,7 @@ def sensitivity(
     Reference:
         Yerushalmy, Statistical problems in assessing methods of medical diagnosis, 1947, doi:10.2307/4586294.
     """
-    c = _count("sensitivity", predictions, targets, class_axis, ignore_label, where)
+    c = _confusion_counts("sensitivity", predictions, targets, class_axis, ignore_label, where)
     return c.ratio(c.tp, c.tp + c.fn)
 
 
@@ -203,7 +203,7 @@ def specificity(
     ignore_label: int | None = None,
     where: ArrayLike | None = None,
 ) -> Float[Array, "..."]:
-    """How much of the background is left alone: the true negative rate.
+    """Specificity (true negative rate): the fraction of the background that is predicted as background.
 
         TN / (TN + FP)
 
@@ -215,7 +215,7 @@ def specificity(
         targets: the same shape, in [0, 1]; or `(batch, *space)`, class ids.
         class_axis: the class axis, not the first one; None for masks of one class.
         ignore_label: a class id (or, with `class_axis=None`, a target) whose pixels are left out, such as 255.
-        where: bool, `(batch,)` or `(batch, *space)`; pixels that are False are left out.
+        where: bool, `(batch,)` or `(batch, *space)`; True counts.
 
     Returns:
         `(batch, classes)`, or `(batch,)` with `class_axis=None`, in [0, 1]; 0 for an image that is left out.
@@ -232,7 +232,7 @@ def specificity(
     Reference:
         Yerushalmy, Statistical problems in assessing methods of medical diagnosis, 1947, doi:10.2307/4586294.
     """
-    c = _count("specificity", predictions, targets, class_axis, ignore_label, where)
+    c = _confusion_counts("specificity", predictions, targets, class_axis, ignore_label, where)
     return c.ratio(c.tn, c.tn + c.fp)
 
 
@@ -244,7 +244,7 @@ def precision(
     ignore_label: int | None = None,
     where: ArrayLike | None = None,
 ) -> Float[Array, "..."]:
-    """How much of the prediction is true.
+    """Precision (positive predictive value): the fraction of the prediction that is right.
 
         TP / (TP + FP)
 
@@ -256,7 +256,7 @@ def precision(
         targets: the same shape, in [0, 1]; or `(batch, *space)`, class ids.
         class_axis: the class axis, not the first one; None for masks of one class.
         ignore_label: a class id (or, with `class_axis=None`, a target) whose pixels are left out, such as 255.
-        where: bool, `(batch,)` or `(batch, *space)`; pixels that are False are left out.
+        where: bool, `(batch,)` or `(batch, *space)`; True counts.
 
     Returns:
         `(batch, classes)`, or `(batch,)` with `class_axis=None`, in [0, 1]; 0 for an image that is left out.
@@ -273,12 +273,12 @@ def precision(
     Reference:
         Van Rijsbergen, Information Retrieval, 2nd edition, 1979.
     """
-    c = _count("precision", predictions, targets, class_axis, ignore_label, where)
+    c = _confusion_counts("precision", predictions, targets, class_axis, ignore_label, where)
     return c.ratio(c.tp, c.tp + c.fp)
 
 
-class _Counts(NamedTuple):
-    """The four sums of each image and class, and the images that have pixels."""
+class _ConfusionCounts(NamedTuple):
+    """True and false positives and negatives of each image and class; `mask` is of the images that have pixels."""
 
     tp: Float[Array, "..."]
     fp: Float[Array, "..."]
@@ -286,21 +286,23 @@ class _Counts(NamedTuple):
     tn: Float[Array, "..."]
     mask: LossMask
 
-    def ratio(self, part: Float[Array, "..."], whole: Float[Array, "..."]) -> Float[Array, "..."]:
-        return masked(safe_divide(part, whole, otherwise=1.0), self.mask.where)
+    def ratio(self, numerator: Float[Array, "..."], denominator: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Their quotient, 1 for 0/0, and 0 for images that are masked."""
+        return masked(safe_divide(numerator, denominator, otherwise=1.0), self.mask.where)
 
 
-def _count(
+def _confusion_counts(
     metric: str,
     predictions: ArrayLike,
     targets: ArrayLike,
     class_axis: int | None,
     ignore_label: int | None,
     where: ArrayLike | None,
-) -> _Counts:
-    names = ("predictions", "targets")
-    x = pixels(metric, predictions, targets, None, class_axis, ignore_label, where, names=names)
-    regions = split(x)
-    tp, fp = regions.total(x.p * x.g), regions.total(x.p * (1 - x.g))
-    fn, tn = regions.total((1 - x.p) * x.g), regions.total((1 - x.p) * (x.inside - x.g))
-    return _Counts(tp, fp, fn, tn, regions.loss_mask)
+) -> _ConfusionCounts:
+    x = prepare_masks(
+        metric, where, predictions=predictions, targets=targets, class_axis=class_axis, ignore_label=ignore_label
+    )
+    over, p, g = make_pixel_reduction(x, per_class=True), x.predictions, x.targets
+    tp, fp = over.sum_pixels(p * g), over.sum_pixels(p * (1 - g))
+    fn, tn = over.sum_pixels((1 - p) * g), over.sum_pixels((1 - p) * (x.valid - g))
+    return _ConfusionCounts(tp, fp, fn, tn, over.mask)

@@ -1,4 +1,4 @@
-"""What a reviewer's objective stumbled over: steps of other dtypes, batches in pieces, and what comes from a file."""
+"""Edges of an objective: steps of other dtypes, batches in pieces, optimisers, and what comes from a file."""
 
 import dataclasses
 import functools
@@ -78,7 +78,7 @@ SPREAD = {
     "trip": TRIPLETS,
     "pen": PENALTY,
     "focal": jl.Term("sigmoid_focal_loss", ("z", "t"), options={"normalizer": "positives"}),
-    "dice": jl.Term("dice_loss", ("z", "t"), options={"activation": "sigmoid", "class_axis": None, "batch": True}),
+    "dice": jl.Term("dice_loss", ("z", "t"), options={"activation": "sigmoid", "class_axis": None, "per_image": False}),
     "mse": jl.Term("squared_error", ("z", "t")),
 }
 

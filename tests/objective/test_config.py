@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import jaxlosses as jl
-from tests.test_objective_surface import DATA, STAGED, TOML
+from tests.objective.test_surface import DATA, STAGED, TOML
 
 
 def test_round_trips():

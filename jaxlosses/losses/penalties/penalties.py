@@ -1,4 +1,4 @@
-"""What parameters cost: a tree in, a scalar out.
+"""Penalties on parameters: a tree of parameters in, a scalar out.
 
     l1_penalty              Σ|w|                              pulls small weights to exactly 0 (lasso)
     l2_penalty              Σw², or half of it                shrinks large weights most (ridge)
@@ -6,14 +6,23 @@
     structural_risk         mean loss + λ J                   a loss, and one of the above
 
 The gradient of |w| at 0 is 0, so gradient steps alone never reach exactly 0: `soft_threshold` is the proximal map that
-does. All leaves of floats count, in float32 at least; `select` leaves out biases and scales:
+does. Sums are in float32 at least.
+
+Every floating array of a tree counts; of an nnx module or state, only `nnx.Param` (no running statistics). `select`
+says which of them, by their paths, and leaves out biases and scales:
 
     >>> import jax.numpy as jnp, jaxlosses as jl
     >>> params = {"dense": {"kernel": jnp.array([1.0, -2.0, 0.5]), "bias": jnp.array([10.0])}}
-    >>> print(jl.l2_penalty(params, select=lambda path, leaf: not path.endswith("bias")))
+    >>> print(jl.l2_penalty(params, select="*/kernel"))
     5.25
 
-A penalty is a term of an objective like any other: `jl.Term("l2_penalty", ("params",), weight=1e-4)`.
+A path looks like `"dense/kernel"` in Flax (nnx and linen), `"linear/w"` in Haiku, `"layers/0/weight"` in Equinox.
+In a pattern `*` stands for anything, `/` included, and `"*/kernel"` takes a `kernel` at the top level too. Several
+patterns in a list take what any of them takes, and a function of (path, leaf) says everything else, such as
+`lambda path, leaf: leaf.ndim > 1`.
+
+A penalty is a term of an objective like any other, and a pattern can stand in its configuration file:
+`jl.Term("l2_penalty", "params", weight=1e-4, options={"select": "*/kernel"})`.
 """
 
 import functools
@@ -28,13 +37,11 @@ from jaxtyping import Float
 from jaxlosses.core import checks
 from jaxlosses.core.numerics import abs_zero_grad
 from jaxlosses.core.reduction import reduce
-from jaxlosses.core.types import ArrayLike, Number
+from jaxlosses.core.types import ArrayLike, Number, compute_dtype
+from jaxlosses.losses.penalties._parameter_trees import Select, select_parameters
 from jaxlosses.registry import register
 
 __all__ = ["elastic_net_penalty", "l1_penalty", "l2_penalty", "soft_threshold", "structural_risk"]
-
-Select = Callable[[str, Any], bool]
-"""Whether a leaf counts, from its path, such as `"dense/kernel"`, and itself."""
 
 
 def _example(key: Array) -> tuple[dict[str, Array]]:
@@ -49,18 +56,20 @@ _register = functools.partial(
 
 @_register("l1_penalty", aliases=("lasso",), citation="doi:10.1111/j.2517-6161.1996.tb02080.x")
 def l1_penalty(params: Any, *, select: Select | None = None) -> Float[Array, ""]:
-    """The sum of the sizes of all weights (lasso).
+    """L1 (lasso) penalty of a parameter tree, for sparse weights: the sum of their absolute values.
 
         J = Σ|w|;   dJ/dw = sign(w), and 0 at 0
 
     Args:
-        params: a tree of arrays, such as a model's parameters; leaves that are not floats do not count.
-        select: whether a leaf counts, as a function of its path (`"dense/kernel"`) and the leaf; None for all.
+        params: a tree of arrays, such as a model's parameters, or an nnx or Equinox module; what counts are floating
+            arrays, and of nnx the `nnx.Param`s.
+        select: a pattern of paths such as `"*/kernel"`, a list of patterns, or a function of (path, leaf); None: all.
 
     Returns:
         A scalar, at least 0.
 
     Raises:
+        ValueError: if `select` takes no parameter; the message lists some that there are.
         TypeError: if a leaf is complex, or no array.
 
     Example:
@@ -76,21 +85,23 @@ def l1_penalty(params: Any, *, select: Select | None = None) -> Float[Array, ""]
 
 @_register("l2_penalty", aliases=("ridge",), citation="doi:10.1080/00401706.1970.10488634")
 def l2_penalty(params: Any, *, half: bool = False, select: Select | None = None) -> Float[Array, ""]:
-    """The sum of the squares of all weights (ridge).
+    """L2 (ridge) penalty of a parameter tree, which shrinks large weights most: the sum of their squares.
 
         J = Σw²,  or Σw²/2 if `half`;   dJ/dw = 2w, or w
 
     Under Adam this is not weight decay, whose shrinkage is not divided by the gradient's scale: see `optax.adamw`.
 
     Args:
-        params: a tree of arrays, such as a model's parameters; leaves that are not floats do not count.
+        params: a tree of arrays, such as a model's parameters, or an nnx or Equinox module; what counts are floating
+            arrays, and of nnx the `nnx.Param`s.
         half: take half of it, so that the gradient is w.
-        select: whether a leaf counts, as a function of its path (`"dense/kernel"`) and the leaf; None for all.
+        select: a pattern of paths such as `"*/kernel"`, a list of patterns, or a function of (path, leaf); None: all.
 
     Returns:
         A scalar, at least 0.
 
     Raises:
+        ValueError: if `select` takes no parameter; the message lists some that there are.
         TypeError: if a leaf is complex, or no array.
 
     Example:
@@ -109,22 +120,24 @@ def l2_penalty(params: Any, *, half: bool = False, select: Select | None = None)
 def elastic_net_penalty(
     params: Any, *, alpha: Number = 1.0, l1_ratio: Number = 0.5, select: Select | None = None
 ) -> Float[Array, ""]:
-    """Lasso and ridge at once, in the terms of glmnet and scikit-learn.
+    """Elastic-net penalty of a parameter tree: lasso and ridge at once, as glmnet and scikit-learn weigh them.
 
         J = α (ρ Σ|w| + (1 - ρ)/2 Σw²)
 
     In the terms of the paper, λ₁ = αρ and λ₂ = α(1 - ρ)/2.
 
     Args:
-        params: a tree of arrays, such as a model's parameters; leaves that are not floats do not count.
+        params: a tree of arrays, such as a model's parameters, or an nnx or Equinox module; what counts are floating
+            arrays, and of nnx the `nnx.Param`s.
         alpha: α >= 0, the strength.
         l1_ratio: ρ in [0, 1]: 1 is the lasso, 0 half of the ridge.
-        select: whether a leaf counts, as a function of its path (`"dense/kernel"`) and the leaf; None for all.
+        select: a pattern of paths such as `"*/kernel"`, a list of patterns, or a function of (path, leaf); None: all.
 
     Returns:
         A scalar, at least 0.
 
     Raises:
+        ValueError: if `select` takes no parameter; the message lists some that there are.
         TypeError: if a leaf is complex, or no array.
 
     Example:
@@ -138,12 +151,12 @@ def elastic_net_penalty(
         doi:10.18637/jss.v033.i01.
     """
     ratio = jnp.asarray(l1_ratio)
-    mix = lambda w: ratio * abs_zero_grad(w) + (1 - ratio) / 2 * jnp.square(w)  # noqa: E731
-    return jnp.asarray(alpha) * _total("elastic_net_penalty", mix, params, select)
+    cost = lambda w: ratio * abs_zero_grad(w) + (1 - ratio) / 2 * jnp.square(w)  # noqa: E731
+    return jnp.asarray(alpha) * _total("elastic_net_penalty", cost, params, select)
 
 
 def soft_threshold(x: ArrayLike, threshold: Number) -> Float[Array, "..."]:
-    """The proximal map of the lasso: shrink towards 0, and stay there.
+    """Soft thresholding, the proximal map of the lasso: shrinks towards 0, and sets what is small to exactly 0.
 
         sign(x) max(|x| - t, 0)
 
@@ -177,7 +190,7 @@ def structural_risk(
     where: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
 ) -> Float[Array, ""]:
-    """The empirical risk, and the price of the model.
+    """Structural risk: the mean loss plus a weighted penalty on the model.
 
         R = mean(l) + λ J
 
@@ -185,8 +198,8 @@ def structural_risk(
         losses: `(...)`, any loss with `reduction="none"`.
         penalty: J, a scalar, such as `l2_penalty(params)`.
         weight: λ >= 0; at 0 it is the mean loss.
-        where: bool, a start of the shape of the losses; True counts.
-        sample_weights: numbers >= 0, aligned like `where`.
+        where: bool, a prefix of the losses' shape; True counts. `jaxlosses.core.reduction` explains this and the next.
+        sample_weights: numbers >= 0, a prefix of the losses' shape.
 
     Returns:
         A scalar; λJ where no loss counts.
@@ -207,12 +220,10 @@ def structural_risk(
 
 
 def _total(name: str, cost: Callable[[Array], Array], params: Any, select: Select | None) -> Float[Array, ""]:
+    """The sum of the cost of every parameter that counts."""
     totals = []
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        where = jax.tree_util.keystr(path, simple=True, separator="/")
-        array = checks.to_array(name, where or "params", leaf)
-        if jnp.issubdtype(array.dtype, jnp.floating) and (select is None or select(where, leaf)):
-            (array,) = checks.to_floats(name, array=array)
-            totals.append(jnp.sum(cost(array)))
-    dtype = jnp.float64 if any(total.dtype == jnp.float64 for total in totals) else jnp.float32
+    for path, parameter in select_parameters(name, params, select):
+        (array,) = checks.to_floats(name, parameter=checks.to_array(name, path or "params", parameter))
+        totals.append(jnp.sum(cost(array)))
+    dtype = compute_dtype(*totals)
     return sum((total.astype(dtype) for total in totals), jnp.zeros((), dtype))

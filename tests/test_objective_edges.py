@@ -78,7 +78,7 @@ SPREAD = {
     "trip": TRIPLETS,
     "pen": PENALTY,
     "focal": jl.Term("sigmoid_focal_loss", ("z", "t"), options={"normalizer": "positives"}),
-    "dice": jl.Term("dice_loss", ("z", "t"), options={"activation": "sigmoid", "class_axis": None, "batch": True}),
+    "dice": jl.Term("dice_loss", ("z", "t"), options={"activation": "sigmoid", "class_axis": None, "per_image": False}),
     "mse": jl.Term("squared_error", ("z", "t")),
 }
 

@@ -225,7 +225,7 @@ def test_s6_s7_nothing_to_find():
 def test_s2_s4_s8_ignored_pixels_are_gone_from_every_sum():
     labels = jnp.array([[0, 1, 255, 1]])
     p = jnp.array([[[0.7, 0.3], [0.2, 0.8], [NAN, 0.4], [0.6, 0.4]]])
-    for options in ({}, {"squared": True, "smooth": 0.0}):
+    for options in ({}, {"squared_denominator": True, "smooth": 0.0}):
         ignored = jl.dice_loss(p, labels, ignore_label=255, **options)
         np.testing.assert_allclose(ignored, jl.dice_loss(p[:, [0, 1, 3]], labels[:, [0, 1, 3]], **options), rtol=1e-6)
 
@@ -250,7 +250,7 @@ def test_per_class_and_logits():
     np.testing.assert_allclose(moved, softmax.mean(1), rtol=1e-6)
     with pytest.raises(ValueError, match="activation='softmax' needs a class axis"):
         jl.dice_loss(logits, logits, activation="softmax", class_axis=None)
-    with pytest.raises(ValueError, match="activation must be None, 'sigmoid' or 'softmax', got 'relu'"):
+    with pytest.raises(ValueError, match="activation must be one of None, 'sigmoid', 'softmax', got 'relu'"):
         jl.dice_loss(logits, labels, activation="relu")
     with pytest.raises(ValueError, match=r"must be \(batch, \*space, classes\)"):
         jl.dice_loss(logits, jnp.zeros((3, 3, 4), int), class_axis=0)

@@ -160,7 +160,7 @@ def test_iou_loss_is_a_metric(a, b, c):
 
 @given(probabilities, masks, st.floats(0, 2, width=32))
 def test_mask_family(p, g, smooth):
-    dice = functools.partial(jax.jit(jl.dice_loss, static_argnames=("class_axis", "squared")), class_axis=None)
+    dice = functools.partial(jax.jit(jl.dice_loss, static_argnames=("class_axis", "squared_denominator")), class_axis=None)
     jaccard = functools.partial(jax.jit(jl.jaccard_loss, static_argnames="class_axis"), class_axis=None)
     tversky = functools.partial(jax.jit(jl.tversky_loss, static_argnames="class_axis"), class_axis=None)
     for loss in (
@@ -179,6 +179,6 @@ def test_mask_family(p, g, smooth):
     j = 1 - jaccard(p, g, smooth=0.0)
     close(1 - dice(p, g, smooth=0.0), 2 * j / (1 + j))
     hard = np.round(p)
-    close(dice(hard, g, smooth=smooth), dice(hard, g, smooth=smooth, squared=True))
+    close(dice(hard, g, smooth=smooth), dice(hard, g, smooth=smooth, squared_denominator=True))
     order = np.random.default_rng(0).permutation(9)
     close(dice(p[:, order], g[:, order], smooth=smooth), dice(p, g, smooth=smooth))

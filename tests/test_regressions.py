@@ -35,7 +35,7 @@ def test_nan_weights_are_loud():
 @pytest.mark.parametrize("loss", ["dice_loss", "jaccard_loss", "tversky_loss"])
 @pytest.mark.parametrize("logit", [-22.0, -23.0, -46.0, -50.0, -80.0])
 def test_confident_masks_without_smoothing_have_a_finite_gradient(loss, logit):
-    options = [{"squared": True}, {}] if loss == "dice_loss" else [{}]
+    options = [{"squared_denominator": True}, {}] if loss == "dice_loss" else [{}]
     for keywords in options:
 
         def mean(z, keywords=keywords):

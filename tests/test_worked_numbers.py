@@ -92,10 +92,10 @@ NUMBERS = {
     "GIoU loss apart": (lambda: jl.giou_loss([0, 0, 1, 1], [2, 0.5, 3, 1.5]), 1.5555555556),
     # C5: masks
     "Dice": (mask_loss(jl.dice_loss), 1 - 0.7368421053),
-    "Dice, V-Net": (mask_loss(jl.dice_loss, squared=True), 1 - 0.9032258065),
+    "Dice, V-Net": (mask_loss(jl.dice_loss, squared_denominator=True), 1 - 0.9032258065),
     "Dice, smooth 1": (mask_loss(jl.dice_loss, smooth=1.0), 1 - 0.7916666667),
     "Dice, smooth 2 (optax's 1)": (mask_loss(jl.dice_loss, smooth=2.0), 0.1724137931),
-    "V-Net, smooth 1": (mask_loss(jl.dice_loss, smooth=1.0, squared=True), 1 - 0.9268292683),
+    "V-Net, smooth 1": (mask_loss(jl.dice_loss, smooth=1.0, squared_denominator=True), 1 - 0.9268292683),
     "Jaccard": (mask_loss(jl.jaccard_loss), 1 - 0.5833333333),
     "Tversky .3 .7": (mask_loss(jl.tversky_loss, fp_weight=0.3, fn_weight=0.7), 1 - 0.7216494845),
     "Tversky .7 .3": (mask_loss(jl.tversky_loss, fp_weight=0.7, fn_weight=0.3), 1 - 0.7526881720),
@@ -120,7 +120,7 @@ GRADIENTS = {
 }
 
 MASK_GRADIENTS = {
-    "V-Net": ({"squared": True}, [0.17898023, 0.29552549, -0.1748179, -0.05827263]),
+    "V-Net": ({"squared_denominator": True}, [0.17898023, 0.29552549, -0.1748179, -0.05827263]),
     "plain": ({}, [0.33240997, 0.33240997, -0.19390582, -0.19390582]),
 }
 

@@ -1,1 +1,4 @@
-"""Networks whose feature maps perceptual losses compare. Each is a module of its own: `from jaxlosses.feature_extractors import vgg`."""
+"""Networks whose feature maps perceptual and style losses compare.
+
+Each is a module of its own: `from jaxlosses.feature_extractors import vgg`.
+"""

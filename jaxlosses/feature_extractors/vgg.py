@@ -1,4 +1,4 @@
-"""VGG-16 and VGG-19, the networks of the perceptual losses: images in, named feature maps out.
+"""VGG-16 and VGG-19, the feature extractors of perceptual and style losses: images in, named feature maps out.
 
     params = vgg.load("vgg16.safetensors")
     extract = functools.partial(vgg.features, params, layers=("relu2_2", "relu3_3"))
@@ -14,8 +14,8 @@ file, made once, where torch is installed, from torchvision's file (`vgg16-39792
     import safetensors.torch, torch
     safetensors.torch.save_file(torch.load("vgg16-397923af.pth"), "vgg16.safetensors")
 
-This module is not part of `import jaxlosses`: write `from jaxlosses.feature_extractors import vgg`. Only `load` needs the extra,
-`pip install "jaxlosses[vgg]"`.
+This module is not part of `import jaxlosses`: write `from jaxlosses.feature_extractors import vgg`. Only `load` needs
+the extra, `pip install "jaxlosses[vgg]"`.
 """
 
 import functools
@@ -32,7 +32,7 @@ from jax import Array, lax
 from jaxtyping import Float
 
 from jaxlosses.core import checks
-from jaxlosses.core.errors import did_you_mean
+from jaxlosses.core.errors import did_you_mean, one_of
 from jaxlosses.core.types import ArrayLike
 
 __all__ = ["features", "init", "load"]
@@ -91,21 +91,20 @@ def features(
         Simonyan and Zisserman, Very Deep Convolutional Networks for Large-Scale Image Recognition, 2014,
         arXiv:1409.1556.
     """
-    if pooling not in ("max", "average"):
-        raise ValueError(f"vgg.features: pooling must be 'max' or 'average', got {pooling!r}")
-    steps = dict(_steps(params, pooling))
-    wanted = _check_layers(layers, steps)
+    one_of("vgg.features", "pooling", pooling, ("max", "average"))
+    operations = dict(_operations(params, pooling))
+    wanted = _check_layers(layers, operations)
     x = _check_images(images, wanted)
     if normalize:
         x = (x - jnp.asarray(MEAN, x.dtype).reshape(1, 1, 1, 3)) / jnp.asarray(STD, x.dtype).reshape(1, 1, 1, 3)
-    found: dict[str, Array] = {}
-    for name, step in steps.items():
-        if found.keys() == set(wanted):
+    maps: dict[str, Array] = {}
+    for name, operation in operations.items():
+        if maps.keys() == set(wanted):
             break
-        x = step(x)
+        x = operation(x)
         if name in wanted:
-            found[name] = x
-    return {name: found[name] for name in wanted}
+            maps[name] = x
+    return {name: maps[name] for name in wanted}
 
 
 def init(key: Array, *, depth: int = 16, width: int = 64) -> dict[str, dict[str, Float[Array, "..."]]]:
@@ -135,10 +134,9 @@ def init(key: Array, *, depth: int = 16, width: int = 64) -> dict[str, dict[str,
     Reference:
         He, Zhang, Ren and Sun, Delving Deep into Rectifiers, 2015, arXiv:1502.01852.
     """
-    if depth not in _CONVOLUTIONS:
-        raise ValueError(f"vgg.init: depth must be 16 or 19, got {depth!r}")
-    channels = [3, *(width * _WIDTHS[_block(name) - 1] for name in _names(depth))]
-    shapes = {name: (3, 3, *channels[i : i + 2]) for i, name in enumerate(_names(depth))}
+    one_of("vgg.init", "depth", depth, _CONVOLUTIONS)
+    channels = [3, *(width * _WIDTHS[_block(name) - 1] for name in _convolution_names(depth))]
+    shapes = {name: (3, 3, *channels[i : i + 2]) for i, name in enumerate(_convolution_names(depth))}
 
     @jax.jit
     def draw(key: Array) -> dict[str, dict[str, Array]]:
@@ -192,12 +190,13 @@ def load(path: str | os.PathLike[str]) -> dict[str, dict[str, Float[Array, "..."
             entries = {key: file.get_tensor(key) for key in wanted}
     except SafetensorError as error:
         raise ValueError(
-            f"vgg.load: {path} is not a safetensors file ({error}); the top of jaxlosses.feature_extractors.vgg says how to make one"
+            f"vgg.load: {path} is not a safetensors file ({error}); "
+            "the top of jaxlosses.feature_extractors.vgg says how to make one"
         ) from error
     return _from_torchvision(f"vgg.load: {path}", entries)
 
 
-def _names(depth: int) -> Iterator[str]:
+def _convolution_names(depth: int) -> Iterator[str]:
     """The convolutions, first to last."""
     for block, convolutions in enumerate(_CONVOLUTIONS[depth], start=1):
         yield from (f"conv{block}_{index + 1}" for index in range(convolutions))
@@ -210,23 +209,23 @@ def _block(name: str) -> int:
 def _torchvision_names(depth: int) -> dict[str, str]:
     """Where each convolution stands in torchvision's `features`, which counts ReLUs and pools too."""
     names, position = {}, 0
-    for name in _names(depth):
+    for name in _convolution_names(depth):
         position += name != "conv1_1" and name.endswith("_1")  # the pool before it
         names[name] = f"features.{position}"
         position += 2
     return names
 
 
-def _from_torchvision(where: str, entries: dict[str, np.ndarray]) -> dict[str, dict[str, Array]]:
+def _from_torchvision(source: str, entries: dict[str, np.ndarray]) -> dict[str, dict[str, Array]]:
     depth = 19 if "features.34.weight" in entries else 16
     names = _torchvision_names(depth)
     expected = [f"{name}.{kind}" for name in names.values() for kind in ("weight", "bias")]
     missing = [key for key in expected if key not in entries]
     unknown = [key for key in entries if key not in expected]
     if missing or unknown:
-        what = [f"{word} {_some(keys)}" for word, keys in (("without", missing), ("with", unknown)) if keys]
+        what = [f"{word} {_first_few(keys)}" for word, keys in (("without", missing), ("with", unknown)) if keys]
         raise ValueError(
-            f"{where} must be the weights of torchvision's vgg16 or vgg19 (no batch normalization) in safetensors "
+            f"{source} must be the weights of torchvision's vgg16 or vgg19 (no batch normalization) in safetensors "
             f"form; it is like vgg{depth}, but {' and '.join(what)}"
         )
     params, channels = {}, 3
@@ -237,7 +236,7 @@ def _from_torchvision(where: str, entries: dict[str, np.ndarray]) -> dict[str, d
             (f"{torch_name}.bias", bias, kernel.shape[:1]),
         ):
             if array.shape != shape:
-                raise ValueError(f"{where}: {key} {array.shape} must be {shape}, as (out, in, 3, 3) and (out,)")
+                raise ValueError(f"{source}: {key} {array.shape} must be {shape}, as (out, in, 3, 3) and (out,)")
         params[name] = {
             "kernel": jnp.asarray(kernel.transpose(2, 3, 1, 0), jnp.float32),
             "bias": jnp.asarray(bias, jnp.float32),
@@ -246,12 +245,12 @@ def _from_torchvision(where: str, entries: dict[str, np.ndarray]) -> dict[str, d
     return params
 
 
-def _some(words: list[str]) -> str:
+def _first_few(words: list[str]) -> str:
     return ", ".join(words[:3]) + (f" and {len(words) - 3} more" if len(words) > 3 else "")
 
 
-def _steps(params: Params, pooling: str) -> Iterator[tuple[str, Callable[[Array], Array]]]:
-    """The layers of the network that `params` hold, each with what it does to the map before it."""
+def _operations(params: Params, pooling: str) -> Iterator[tuple[str, Callable[[Array], Array]]]:
+    """The layers of the network that `params` hold, each with the operation that makes it of the map before it."""
     if "conv1_1" not in params:
         raise ValueError("vgg.features: params have no 'conv1_1'; they must be from vgg.load or vgg.init")
     for block in range(1, 6):

@@ -1,8 +1,8 @@
-"""Two networks against each other: a value per logit of the discriminator, or per pixel.
+"""Losses of adversarial training (GANs, CycleGAN): a value per logit of the discriminator, or per pixel.
 
 With d = D(x) the discriminator's logit for a real sample and d' = D(G(z)) for a generated one:
 
-    kind               discriminator_loss                 generator_loss
+    variant            discriminator_loss                 generator_loss
     "minimax"          softplus(-d) + softplus(d')        -softplus(d')     vanishes where D wins
     "non_saturating"   the same                           softplus(-d')     does not
     "least_squares"    ((d - 1)² + d'²)/2                 (d' - 1)²
@@ -10,15 +10,15 @@ With d = D(x) the discriminator's logit for a real sample and d' = D(G(z)) for a
 The total of a CycleGAN, for generators G: X → Y and F: Y → X, is an objective like any other:
 
     >>> import jaxlosses as jl
-    >>> def of(pair, loss, weight, **options):
-    ...     return jl.Term(loss, pair, weight=weight, options=options)
+    >>> def term(inputs, loss, weight, **options):
+    ...     return jl.Term(loss, inputs, weight=weight, options=options)
     >>> cyclegan = jl.Objective({
-    ...     "G fools": of(("out.d_of_fake_y",), "generator_loss", 1.0, kind="least_squares"),
-    ...     "F fools": of(("out.d_of_fake_x",), "generator_loss", 1.0, kind="least_squares"),
-    ...     "cycle x": of(("out.f_of_g_of_x", "batch.x"), "cycle_consistency_loss", 10.0),
-    ...     "cycle y": of(("out.g_of_f_of_y", "batch.y"), "cycle_consistency_loss", 10.0),
-    ...     "identity y": of(("out.g_of_y", "batch.y"), "identity_loss", 5.0),
-    ...     "identity x": of(("out.f_of_x", "batch.x"), "identity_loss", 5.0),
+    ...     "G fools": term(("out.d_of_fake_y",), "generator_loss", 1.0, variant="least_squares"),
+    ...     "F fools": term(("out.d_of_fake_x",), "generator_loss", 1.0, variant="least_squares"),
+    ...     "cycle x": term(("out.f_of_g_of_x", "batch.x"), "cycle_consistency_loss", 10.0),
+    ...     "cycle y": term(("out.g_of_f_of_y", "batch.y"), "cycle_consistency_loss", 10.0),
+    ...     "identity y": term(("out.g_of_y", "batch.y"), "identity_loss", 5.0),
+    ...     "identity x": term(("out.f_of_x", "batch.x"), "identity_loss", 5.0),
     ... })
 
 Each side is differentiated by its own parameters: stop the gradient of what belongs to the other (the fakes in
@@ -32,6 +32,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxlosses.core import checks
+from jaxlosses.core.errors import one_of
 from jaxlosses.core.numerics import abs_zero_grad, multiply_inf_safe, softplus
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, Reduced
@@ -39,15 +40,15 @@ from jaxlosses.registry import register
 
 __all__ = ["cycle_consistency_loss", "discriminator_loss", "generator_loss", "identity_loss"]
 
-KINDS = ("minimax", "non_saturating", "least_squares")
+VARIANTS = ("minimax", "non_saturating", "least_squares")
 
 
-def _example(key: Array) -> tuple[Array, Array]:
+def _example_inputs(key: Array) -> tuple[Array, Array]:
     real, fake = jax.random.normal(key, (2, 5, 3))
     return real, fake
 
 
-_register = functools.partial(register, family="adversarial", minimum=0.0, example_inputs=_example)
+_register = functools.partial(register, family="adversarial", minimum=0.0, example_inputs=_example_inputs)
 
 
 @_register("discriminator_loss", domain=("logits", "logits"), citation="arXiv:1406.2661")
@@ -55,51 +56,51 @@ def discriminator_loss(
     real_logits: ArrayLike,
     fake_logits: ArrayLike,
     *,
-    kind: str = "minimax",
+    variant: str = "minimax",
     real_label: Number = 1.0,
     where: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
 ) -> Reduced:
-    """How badly the discriminator tells real from generated.
+    """GAN discriminator loss: binary cross-entropy or least squares (LSGAN) on logits of real and generated samples.
 
         l = -log σ(d) - log(1 - σ(d'))   or, for least squares,   ((d - 1)² + d'²)/2
 
     Args:
         real_logits: `(...)`, d = D(x), any numbers; one per sample, or per patch.
         fake_logits: `(...)`, d' = D(G(z)), the same shape.
-        kind: `"minimax"`, `"non_saturating"` (the same for this side) or `"least_squares"`.
+        variant: `"minimax"`, `"non_saturating"` (the same for this side) or `"least_squares"`.
         real_label: what D is to say about real samples; 0.9 is one-sided label smoothing.
-        where: bool, a start of the shape; True counts. See `jaxlosses.core.reduction`, also for the next two.
-        sample_weights: numbers >= 0, a start of the shape.
+        where: bool, a prefix of the shape; True counts. `jaxlosses.core.reduction` explains this and the next two.
+        sample_weights: numbers >= 0, a prefix of the shape.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
     Returns:
         `(...)`, at least 0, and 2 log 2 for a D that knows nothing; or what `reduction` makes of it.
 
     Raises:
-        ValueError: if the shapes differ, or `kind` is another.
+        ValueError: if the shapes differ, or `variant` is another.
 
     Example:
         >>> import jaxlosses as jl
         >>> jl.discriminator_loss(1.5, -0.5)
         Array(0.6755, dtype=float32)
-        >>> jl.discriminator_loss(1.5, -0.5, kind="least_squares")
+        >>> jl.discriminator_loss(1.5, -0.5, variant="least_squares")
         Array(0.25, dtype=float32)
 
     Reference:
         Goodfellow et al., Generative Adversarial Networks, 2014, arXiv:1406.2661. Least squares: Mao et al., 2016,
         arXiv:1611.04076. One-sided smoothing: Salimans et al., 2016, arXiv:1606.03498.
     """
-    _check_kind("discriminator_loss", kind)
+    one_of("discriminator_loss", "variant", variant, VARIANTS)
     real, fake, mask = checks.prepare_same_shape(
         "discriminator_loss", where, sample_weights, real_logits=real_logits, fake_logits=fake_logits
     )
     real_label = jnp.asarray(real_label, real.dtype)
-    if kind == "least_squares":
+    if variant == "least_squares":
         return reduce(((real - real_label) ** 2 + fake**2) / 2, mask, reduction)
-    says_real = multiply_inf_safe(real_label, softplus(-real)) + multiply_inf_safe(1 - real_label, softplus(real))
-    return reduce(says_real + softplus(fake), mask, reduction)
+    real_cost = multiply_inf_safe(real_label, softplus(-real)) + multiply_inf_safe(1 - real_label, softplus(real))
+    return reduce(real_cost + softplus(fake), mask, reduction)
 
 
 @_register(
@@ -107,49 +108,50 @@ def discriminator_loss(
     domain=("logits",),
     minimum=None,
     citation="arXiv:1406.2661",
-    example_inputs=lambda key: _example(key)[:1],
+    example_inputs=lambda key: _example_inputs(key)[:1],
 )
 def generator_loss(
     fake_logits: ArrayLike,
     *,
-    kind: str = "non_saturating",
+    variant: str = "non_saturating",
     where: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
 ) -> Reduced:
-    """How badly the generator fools the discriminator.
+    """GAN generator loss: minimax, non-saturating or least squares (LSGAN), on logits of generated samples.
 
         l = log(1 - σ(d'))  ("minimax"),   -log σ(d')  ("non_saturating"),   (d' - 1)²  ("least_squares")
 
     Args:
         fake_logits: `(...)`, d' = D(G(z)), any numbers; one per sample, or per patch.
-        kind: one of the three. The gradient of the first is -σ(d'), which vanishes where D wins; of the second -σ(-d').
-        where: bool, a start of the shape; True counts. See `jaxlosses.core.reduction`, also for the next two.
-        sample_weights: numbers >= 0, a start of the shape.
+        variant: one of the three. The gradient of the first is -σ(d'), which vanishes where D wins; that of the second
+            is -σ(-d').
+        where: bool, a prefix of the shape; True counts. `jaxlosses.core.reduction` explains this and the next two.
+        sample_weights: numbers >= 0, a prefix of the shape.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
     Returns:
         `(...)`, at most 0 for `"minimax"`, at least 0 for the others; or what `reduction` makes of it.
 
     Raises:
-        ValueError: if `kind` is another.
+        ValueError: if `variant` is another.
 
     Example:
         >>> import jaxlosses as jl
-        >>> print([round(float(jl.generator_loss(-0.5, kind=kind)), 4) for kind in ("minimax", "non_saturating")])
+        >>> print([round(float(jl.generator_loss(-0.5, variant=v)), 4) for v in ("minimax", "non_saturating")])
         [-0.4741, 0.9741]
-        >>> jl.generator_loss(-0.5, kind="least_squares")
+        >>> jl.generator_loss(-0.5, variant="least_squares")
         Array(2.25, dtype=float32)
 
     Reference:
         Goodfellow et al., Generative Adversarial Networks, 2014, arXiv:1406.2661. Least squares: Mao et al., 2016,
         arXiv:1611.04076, without its 1/2, as in CycleGAN.
     """
-    _check_kind("generator_loss", kind)
+    one_of("generator_loss", "variant", variant, VARIANTS)
     fake, mask = checks.prepare_same_shape("generator_loss", where, sample_weights, fake_logits=fake_logits)
-    if kind == "least_squares":
+    if variant == "least_squares":
         return reduce((fake - 1) ** 2, mask, reduction)
-    return reduce(-softplus(fake) if kind == "minimax" else softplus(-fake), mask, reduction)
+    return reduce(-softplus(fake) if variant == "minimax" else softplus(-fake), mask, reduction)
 
 
 @_register("cycle_consistency_loss", domain=("any number", "any number"), citation="arXiv:1703.10593")
@@ -161,7 +163,7 @@ def cycle_consistency_loss(
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
 ) -> Reduced:
-    """What a way to the other domain and back has changed.
+    """Cycle-consistency loss (CycleGAN): L1 distance between an image and its round trip through both generators.
 
         l = |F(G(x)) - x|
 
@@ -170,8 +172,8 @@ def cycle_consistency_loss(
     Args:
         cycled: `(...)`, F(G(x)), any numbers.
         images: `(...)`, x, the same shape.
-        where: bool, a start of the shape; True counts. See `jaxlosses.core.reduction`, also for the next two.
-        sample_weights: numbers >= 0, a start of the shape.
+        where: bool, a prefix of the shape; True counts. `jaxlosses.core.reduction` explains this and the next two.
+        sample_weights: numbers >= 0, a prefix of the shape.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
     Returns:
@@ -203,7 +205,7 @@ def identity_loss(
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
 ) -> Reduced:
-    """What a generator changes in an image that already is in its target domain.
+    """Identity loss (CycleGAN): L1 distance between a target-domain image and its own translation, to keep colours.
 
         l = |G(y) - y|
 
@@ -212,8 +214,8 @@ def identity_loss(
     Args:
         mapped: `(...)`, G(y), any numbers.
         images: `(...)`, y, the same shape.
-        where: bool, a start of the shape; True counts. See `jaxlosses.core.reduction`, also for the next two.
-        sample_weights: numbers >= 0, a start of the shape.
+        where: bool, a prefix of the shape; True counts. `jaxlosses.core.reduction` explains this and the next two.
+        sample_weights: numbers >= 0, a prefix of the shape.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
     Returns:
@@ -235,8 +237,3 @@ def identity_loss(
         "identity_loss", where, sample_weights, mapped=mapped, images=images
     )
     return reduce(abs_zero_grad(mapped - images), mask, reduction)
-
-
-def _check_kind(loss: str, kind: str) -> None:
-    if kind not in KINDS:
-        raise ValueError(f"{loss}: kind must be one of {', '.join(map(repr, KINDS))}, got {kind!r}")

@@ -18,54 +18,54 @@ CASES = [
     ("perceptual_loss", ("x", "p"), {"layer_weights": {"a": 1.0, "b": 0.5}}),
     ("content_loss", ("x", "p"), {"layer_weights": {"a": 1.0, "b": 0.5}}),
     ("style_loss", ("x", "p"), {}),
-    ("style_loss", ("x", "p"), {"normalization": "gatys", "layer_weights": {"a": 0.2, "b": 0.2}}),
+    ("style_loss", ("x", "p"), {"variant": "gatys", "layer_weights": {"a": 0.2, "b": 0.2}}),
     ("style_loss", ("x", "s"), {"layer_weights": {"a": 2.0, "b": 0.25}}),
     ("content_style_loss", ("x", "p", "p"), {"content_layers": ["b"], "style_layers": {"a": 0.2, "b": 0.2}}),
-    ("content_style_loss", ("x", "p", "s"), {"normalization": "johnson", "style_weight": 5.0}),
+    ("content_style_loss", ("x", "p", "s"), {"variant": "johnson", "style_weight": 5.0}),
 ]
 
 
-def loops(kind, f, p, normalization):
+def loops(kind, f, p, variant):
     """One layer of one image, from the papers, entry by entry."""
     (h, w, c), (h2, w2, _) = f.shape, p.shape
     if kind == "content":
         square = sum((f[i] - p[i]) ** 2 for i in np.ndindex(f.shape))
-        return square / 2 if normalization == "gatys" else square / (c * h * w)
+        return square / 2 if variant == "gatys" else square / (c * h * w)
     total = 0.0
     for i, j in itertools.product(range(c), repeat=2):
         g = sum(f[y, x, i] * f[y, x, j] for y in range(h) for x in range(w))
         a = sum(p[y, x, i] * p[y, x, j] for y in range(h2) for x in range(w2))
-        if normalization == "gatys" and (h, w) == (h2, w2):
+        if variant == "gatys" and (h, w) == (h2, w2):
             total += (g - a) ** 2 / (4 * c**2 * (h * w) ** 2)
         else:
             total += (g / (c * h * w) - a / (c * h2 * w2)) ** 2
     return total
 
 
-def by_torch(torch, kind, f, p, normalization):
+def by_torch(torch, kind, f, p, variant):
     """One layer of all images."""
     if kind == "content":
         mean = torch.nn.functional.mse_loss(f, p, reduction="none").mean((1, 2, 3))
-        return mean * f[0].numel() / 2 if normalization == "gatys" else mean
+        return mean * f[0].numel() / 2 if variant == "gatys" else mean
     rows = [m.flatten(1, 2).transpose(1, 2) for m in (f, p)]
     g, a = (torch.bmm(r, r.transpose(1, 2)) / r[0].numel() for r in rows)
-    return (g - a).pow(2).sum((1, 2)) * (0.25 if normalization == "gatys" else 1.0)
+    return (g - a).pow(2).sum((1, 2)) * (0.25 if variant == "gatys" else 1.0)
 
 
 def parts(loss, options):
     """What a loss adds up: (weight, kind, input, layer)."""
-    normalization = options.get("normalization", "johnson" if loss in ("perceptual_loss", "style_loss") else "gatys")
+    variant = options.get("variant", "johnson" if loss in ("perceptual_loss", "style_loss") else "gatys")
     if loss == "content_style_loss":
         weights = [options.get("content_weight", 1.0), options.get("style_weight", 1000.0)]
         for index, (kind, weight) in enumerate(zip(("content", "style"), weights, strict=True), start=1):
             layers = options.get(f"{kind}_layers", ["a", "b"])
             layers = layers if isinstance(layers, dict) else dict.fromkeys(layers, 1.0)
             for layer, w in layers.items():
-                yield weight * w, kind, index, layer, normalization
+                yield weight * w, kind, index, layer, variant
     else:
         for layer in ("a", "b"):
             kind = "style" if loss == "style_loss" else "content"
-            yield options.get("layer_weights", {}).get(layer, 1.0), kind, 1, layer, normalization
+            yield options.get("layer_weights", {}).get(layer, 1.0), kind, 1, layer, variant
 
 
 def main():
@@ -80,11 +80,11 @@ def main():
     for loss, names, options in CASES:
         maps = [{k: torch.tensor(v, requires_grad=True) for k, v in inputs[name].items()} for name in names]
         values, check = 0.0, np.zeros(2)
-        for weight, kind, index, layer, normalization in parts(loss, options):
+        for weight, kind, index, layer, variant in parts(loss, options):
             f, p = maps[0][layer], maps[index][layer]
-            values = values + weight * by_torch(torch, kind, f, p, normalization)
+            values = values + weight * by_torch(torch, kind, f, p, variant)
             f, p = (m.detach().numpy() for m in (f, p))
-            check += [weight * loops(kind, f[n], p[n], normalization) for n in range(2)]
+            check += [weight * loops(kind, f[n], p[n], variant) for n in range(2)]
         np.testing.assert_allclose(values.detach(), check, rtol=1e-12)
         (values * torch.tensor([1.0, 2.0])).sum().backward()  # a different weight for each image
         gradients = [

@@ -32,9 +32,9 @@ def torch_row(loss, p, g):
 
 
 def sensitivity_specificity(p, r, weight=0.05):
-    missed = ((r - p) ** 2 * r).sum((2, 3)) / r.sum((2, 3))
-    claimed = ((r - p) ** 2 * (1 - r)).sum((2, 3)) / (1 - r).sum((2, 3))
-    return weight * missed + (1 - weight) * claimed
+    sensitivity_error = ((r - p) ** 2 * r).sum((2, 3)) / r.sum((2, 3))
+    specificity_error = ((r - p) ** 2 * (1 - r)).sum((2, 3)) / (1 - r).sum((2, 3))
+    return weight * sensitivity_error + (1 - weight) * specificity_error
 
 
 def micro_tversky(p, g, fp_weight=0.3, fn_weight=0.7, smooth=0.5):
@@ -108,7 +108,7 @@ def main():
             theirs = {"smooth_nr": 0.5, "smooth_dr": 0.5, "soft_label": soft_labels, "reduction": "none"}
             ours = {"smooth": 0.5, "soft_labels": soft_labels}
             row("dice_loss", truth, ours, DiceLoss(**theirs))
-            row("dice_loss", truth, {**ours, "squared": True}, DiceLoss(squared_pred=True, **theirs))
+            row("dice_loss", truth, {**ours, "squared_denominator": True}, DiceLoss(squared_pred=True, **theirs))
             # MONAI doubles both sides of the Jaccard ratio, so its smoothing is half as strong.
             row("jaccard_loss", truth, {**ours, "smooth": 0.25}, DiceLoss(jaccard=True, **theirs))
             row(
@@ -121,7 +121,7 @@ def main():
         ours = {"smooth": 0.0, "include_background": False}
         row("dice_loss", truth, ours, DiceLoss(**theirs))
         batch = DiceLoss(batch=True, **{**theirs, "reduction": "sum"})
-        row("dice_loss", truth, {**ours, "batch": True}, lambda p, g, f=batch: f(p, g).reshape(1, 1))
+        row("dice_loss", truth, {**ours, "per_image": False}, lambda p, g, f=batch: f(p, g).reshape(1, 1))
         row("sensitivity_specificity_loss", truth, {}, sensitivity_specificity)
         micro = {"average": "micro", "fp_weight": 0.3, "fn_weight": 0.7, "smooth": 0.5}
         row("tversky_loss", truth, micro, micro_tversky)

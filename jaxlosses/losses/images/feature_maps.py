@@ -1,4 +1,10 @@
-"""Feature maps behind one form: from an array, from a list or a dict of arrays, or from images and a network."""
+"""Feature maps in one form: from an array, from a list or a dict of arrays, or from images and a network.
+
+Features come as one map, as a list, tuple or dict of maps that may differ in H, W and C, or as images and a function:
+`extract=` takes images (N, H, W, C) to features, for every input. `jaxlosses.feature_extractors.vgg` has the networks
+of the papers. An image counts or does not: `where` and `sample_weights` are `(N,)`, and there is no masking of pixels,
+which the layers of a network mix. In the place of a masked image the function gets zeros, where it must be finite.
+"""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +20,7 @@ from jaxlosses.core import checks
 from jaxlosses.core.errors import shape_hint
 from jaxlosses.core.masks import LossMask, masked
 from jaxlosses.core.types import ArrayLike, Number
+from jaxlosses.registry import register
 
 Features: TypeAlias = ArrayLike | Mapping[str, Any]
 """One map `(N, H, W, C)`, or a list, tuple or dict of maps with one N."""
@@ -24,48 +31,64 @@ Extract: TypeAlias = Callable[[Array], Any]
 LayerWeights: TypeAlias = ArrayLike | Mapping[str, Any]
 """A number for each map, in the same structure."""
 
-Weights: TypeAlias = Mapping[str, Number]
+WeightsByPath: TypeAlias = Mapping[str, Number]
 """A number for each path."""
 
 
-class Maps(NamedTuple):
+class FeatureMaps(NamedTuple):
     """The maps of one argument, by their paths in Python: `"['relu2_2']"` or `"[0]"`, and `""` for a single map."""
 
     argument: str
     by_path: dict[str, Float[Array, "N H W C"]]
 
 
-def take_in(
+def example_inputs(key: Array, images: int = 2) -> tuple[Array, ...]:
+    """Feature maps of a few images, for the laws."""
+    return tuple(jax.random.normal(key, (images, 4, 3, 2, 3)))
+
+
+register_feature_loss = functools.partial(
+    register,
+    family="images",
+    input_kind="pixels",
+    num_event_axes=3,
+    domain=("features", "features"),
+    minimum=0.0,
+    example_inputs=example_inputs,
+)
+
+
+def prepare_features(
     loss: str,
     where: ArrayLike | None,
     sample_weights: ArrayLike | None,
     extract: Extract | None,
     detach_targets: bool,
     **inputs: Features,
-) -> tuple[*tuple[Maps, ...], LossMask]:
-    """The door: each argument's maps as float32 (or float64), with 0 for masked images, and what is kept.
+) -> tuple[*tuple[FeatureMaps, ...], LossMask]:
+    """Check, convert and mask the maps of each argument: float32 (or float64), with 0 for masked images.
 
-    With `extract` the arguments are images, and the network sees an image of zeros in the place of a masked one.
+    With `extract` the arguments are images, and the network gets an image of zeros in the place of a masked one.
     `detach_targets` stops the gradient into every argument but the first.
     """
-    given = [Maps(argument, _by_path(value)) for argument, value in inputs.items()]
-    maps, reference = _one_batch(loss, given)
-    mask = _keep(loss, where, sample_weights, maps)
+    trees = [FeatureMaps(argument, _by_path(value)) for argument, value in inputs.items()]
+    maps, reference = _check_one_batch(loss, trees)
+    mask = _make_mask(loss, where, sample_weights, maps)
     maps = [_masked(m, mask) for m in maps]
     if extract is not None:
-        outputs = [Maps(f"extract({m.argument})", _by_path(extract(_images(loss, m)))) for m in maps]
-        maps, _ = _one_batch(loss, outputs, reference)
+        outputs = [FeatureMaps(f"extract({m.argument})", _by_path(extract(_images(loss, m)))) for m in maps]
+        maps, _ = _check_one_batch(loss, outputs, reference)
     if detach_targets:
         maps[1:] = [m._replace(by_path=jax.lax.stop_gradient(m.by_path)) for m in maps[1:]]
     return (*maps, mask)
 
 
-def compare(
+def weighted_layer_distance(
     loss: str,
     distance: Callable[[Array, Array], Float[Array, " N"]],
-    features: Maps,
-    targets: Maps,
-    weights: Weights,
+    features: FeatureMaps,
+    targets: FeatureMaps,
+    weights: WeightsByPath,
     *,
     any_size: bool = False,
 ) -> Float[Array, " N"]:
@@ -83,26 +106,31 @@ def compare(
     return total
 
 
-def weights_of(loss: str, layer_weights: Any, features: Maps, targets: Maps) -> Weights:
+def mean_square(f: Float[Array, "N H W C"], p: Float[Array, "N H W C"]) -> Float[Array, " N"]:
+    """|F - P|² / (C H W), a distance for `weighted_layer_distance`."""
+    return jnp.mean((f - p) ** 2, axis=(1, 2, 3))
+
+
+def resolve_layer_weights(loss: str, layer_weights: Any, features: FeatureMaps, targets: FeatureMaps) -> WeightsByPath:
     """A weight for each layer of `features`, which must be the layers of `targets` and of `layer_weights` too."""
     for path in targets.by_path:
         _look_up(loss, features, path, targets.argument)
     if layer_weights is None:
         return dict.fromkeys(features.by_path, 1.0)
-    weights = Maps("layer_weights", _weights(loss, "layer_weights", layer_weights))
+    weights = FeatureMaps("layer_weights", _weights_by_path(loss, "layer_weights", layer_weights))
     for path in weights.by_path:
         _look_up(loss, features, path, weights.argument)
     return {path: _look_up(loss, weights, path, features.argument) for path in features.by_path}
 
 
-def chosen(loss: str, argument: str, layers: Any, targets: Maps) -> Weights:
+def select_layers(loss: str, argument: str, layers: Any, targets: FeatureMaps) -> WeightsByPath:
     """A weight for each layer that `layers` names, alone or with a weight; for all layers of `targets` if None."""
     if layers is None:
         return dict.fromkeys(targets.by_path, 1.0)
     if not isinstance(layers, Sequence | Mapping) or isinstance(layers, str) or not layers:
         raise TypeError(f"{loss}: {argument} must be names, as in ['relu4_2'], or a dict of weights, got {layers!r}")
     is_dict = isinstance(layers, Mapping)
-    weights = _weights(loss, argument, layers) if is_dict else {f"[{layer!r}]": 1.0 for layer in layers}
+    weights = _weights_by_path(loss, argument, layers) if is_dict else {f"[{layer!r}]": 1.0 for layer in layers}
     for path in weights:
         _look_up(loss, targets, path, argument)
     return weights
@@ -118,16 +146,16 @@ def _is_nested_numbers(node: Any) -> bool:
     return isinstance(node, list | tuple) and not any(np.ndim(leaf) for leaf in jax.tree.leaves(node))
 
 
-def _one_batch(
-    loss: str, given: list[Maps], reference: tuple[str, tuple[int, ...]] | None = None
-) -> tuple[list[Maps], tuple[str, tuple[int, ...]]]:
+def _check_one_batch(
+    loss: str, features: list[FeatureMaps], reference: tuple[str, tuple[int, ...]] | None = None
+) -> tuple[list[FeatureMaps], tuple[str, tuple[int, ...]]]:
     """All maps in one precision, each `(N, H, W, C)` with the N of `reference`, which is the first of them if None."""
-    for m in given:
+    for m in features:
         if not m.by_path:
             raise ValueError(
                 f"{loss}: {m.argument} holds no array; it must be (N, H, W, C), or a list or dict of these"
             )
-    labels = {m.argument + path: value for m in given for path, value in m.by_path.items()}
+    labels = {m.argument + path: value for m in features for path, value in m.by_path.items()}
     arrays = dict(zip(labels, checks.to_floats(loss, **labels), strict=True))
     first, expected = reference or next((label, array.shape) for label, array in arrays.items())
     for label, array in arrays.items():
@@ -141,11 +169,13 @@ def _one_batch(
             )
         if 0 in array.shape[1:]:
             raise ValueError(f"{loss}: {label} {array.shape} must not be empty along H, W or C")
-    maps = [m._replace(by_path={path: arrays[m.argument + path] for path in m.by_path}) for m in given]
+    maps = [m._replace(by_path={path: arrays[m.argument + path] for path in m.by_path}) for m in features]
     return maps, (first, expected)
 
 
-def _keep(loss: str, where: ArrayLike | None, sample_weights: ArrayLike | None, maps: list[Maps]) -> LossMask:
+def _make_mask(
+    loss: str, where: ArrayLike | None, sample_weights: ArrayLike | None, maps: list[FeatureMaps]
+) -> LossMask:
     arrays = [array for m in maps for array in m.by_path.values()]
     usable = None
     if sample_weights is not None:
@@ -154,25 +184,25 @@ def _keep(loss: str, where: ArrayLike | None, sample_weights: ArrayLike | None, 
     return checks.make_mask(loss, where, sample_weights, arrays[0].shape[:1], valid=usable)
 
 
-def _masked(maps: Maps, mask: LossMask) -> Maps:
+def _masked(maps: FeatureMaps, mask: LossMask) -> FeatureMaps:
     return maps._replace(by_path={path: masked(array, mask.where) for path, array in maps.by_path.items()})
 
 
-def _images(loss: str, maps: Maps) -> Array:
+def _images(loss: str, maps: FeatureMaps) -> Array:
     if list(maps.by_path) != [""]:
         paths = ", ".join(maps.argument + path for path in maps.by_path)
         raise ValueError(f"{loss}: with extract= {maps.argument} must be one array of images, got {paths}")
     return maps.by_path[""]
 
 
-def _look_up(loss: str, maps: Maps, path: str, wanted_by: str) -> Any:
+def _look_up(loss: str, maps: FeatureMaps, path: str, wanted_by: str) -> Any:
     if path not in maps.by_path:
         known = ", ".join(maps.argument + path for path in maps.by_path)
         raise ValueError(f"{loss}: there is {wanted_by}{path} but no {maps.argument}{path}, only {known}")
     return maps.by_path[path]
 
 
-def _weights(loss: str, argument: str, tree: Any) -> dict[str, Array]:
+def _weights_by_path(loss: str, argument: str, tree: Any) -> dict[str, Array]:
     """The numbers of a tree, by path; a vector stands for the list of its entries."""
     leaves = jax.tree_util.tree_leaves_with_path(list(tree) if np.ndim(tree) == 1 else tree)
     weights = {jax.tree_util.keystr(path): leaf for path, leaf in leaves}

@@ -1,4 +1,4 @@
-"""The Gram matrix of a feature map: which channels fire together, wherever that is. `images.style_loss` compares it."""
+"""The Gram matrix of a feature map: the inner products of its channels, which style losses compare."""
 
 import jax
 import jax.numpy as jnp
@@ -6,13 +6,17 @@ from jax import Array
 from jaxtyping import Float
 
 from jaxlosses.core import checks
+from jaxlosses.core.errors import one_of
+from jaxlosses.core.numerics import FULL_PRECISION
 from jaxlosses.core.types import ArrayLike
 
 __all__ = ["gram_matrix"]
 
+VARIANTS = ("johnson", "gatys")
 
-def gram_matrix(features: ArrayLike, *, normalization: str = "johnson") -> Float[Array, "N C C"]:
-    """How much each two channels of a feature map fire together.
+
+def gram_matrix(features: ArrayLike, *, variant: str = "johnson") -> Float[Array, "N C C"]:
+    """Gram matrix of a feature map: the inner products of its channels over all positions, for style losses.
 
         G = F Fᵀ / (C H W)  ("johnson"),   or   G = F Fᵀ  ("gatys"),   F: the map as C rows of H·W positions
 
@@ -20,13 +24,13 @@ def gram_matrix(features: ArrayLike, *, normalization: str = "johnson") -> Float
 
     Args:
         features: `(N, H, W, C)`, any numbers.
-        normalization: `"johnson"` or `"gatys"`.
+        variant: `"johnson"` or `"gatys"`.
 
     Returns:
         `(N, C, C)`, symmetric and without negative eigenvalues; the same for any order of the positions.
 
     Raises:
-        ValueError: if there are not four axes, or `normalization` is another.
+        ValueError: if there are not four axes, or `variant` is another.
 
     Example:
         >>> import jaxlosses as jl
@@ -38,41 +42,35 @@ def gram_matrix(features: ArrayLike, *, normalization: str = "johnson") -> Float
         Gatys, Ecker and Bethge, A Neural Algorithm of Artistic Style, 2015, arXiv:1508.06576.
         Johnson, Alahi and Fei-Fei, Perceptual Losses for Real-Time Style Transfer, 2016, arXiv:1603.08155.
     """
-    check_normalization("gram_matrix", normalization)
+    one_of("gram_matrix", "variant", variant, VARIANTS)
     (f,) = checks.to_floats("gram_matrix", features=features)
     if f.ndim != 4 or 0 in f.shape[1:]:
         raise ValueError(f"gram_matrix: features {f.shape} must be (N, H, W, C), one map and not empty")
-    return gram(f) if normalization == "johnson" else _products(_positions(f))
+    return normalized_gram(f) if variant == "johnson" else _channel_products(_flatten_positions(f))
 
 
-def check_normalization(loss: str, normalization: str) -> None:
-    """Raise for a normalization of neither paper."""
-    if normalization not in ("johnson", "gatys"):
-        raise ValueError(f"{loss}: normalization must be 'johnson' or 'gatys', got {normalization!r}")
-
-
-def gram(f: Float[Array, "N H W C"]) -> Float[Array, "N C C"]:
+def normalized_gram(f: Float[Array, "N H W C"]) -> Float[Array, "N C C"]:
     """F Fᵀ / (C H W)."""
     _, height, width, channels = f.shape
-    return _products(_positions(f)) / (channels * height * width)
+    return _channel_products(_flatten_positions(f)) / (channels * height * width)
 
 
-def _positions(f: Float[Array, "N H W C"]) -> Float[Array, "N P C"]:
+def _flatten_positions(f: Float[Array, "N H W C"]) -> Float[Array, "N P C"]:
     return f.reshape(f.shape[0], f.shape[1] * f.shape[2], f.shape[3])
 
 
 @jax.custom_jvp
-def _products(f: Float[Array, "N P C"]) -> Float[Array, "N C C"]:
-    """F Fᵀ: for every two channels, the sum over the positions of their product."""
+def _channel_products(f: Float[Array, "N P C"]) -> Float[Array, "N C C"]:
+    """F Fᵀ: for every two channels, the sum of their product over the positions."""
     return _cross(f, f)
 
 
 # JAX would differentiate by both factors, at the price of two matrix products. One is the transpose of the other.
-@_products.defjvp
-def _products_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+@_channel_products.defjvp
+def _channel_products_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     half = _cross(primals[0], tangents[0])
-    return _products(primals[0]), half + jnp.swapaxes(half, 1, 2)
+    return _channel_products(primals[0]), half + jnp.swapaxes(half, 1, 2)
 
 
 def _cross(f: Float[Array, "N P C"], g: Float[Array, "N P C"]) -> Float[Array, "N C C"]:
-    return jnp.einsum("npc,npd->ncd", f, g, precision=jax.lax.Precision.HIGHEST)
+    return jnp.einsum("npc,npd->ncd", f, g, precision=FULL_PRECISION)

@@ -1,7 +1,7 @@
 """Losses and metrics of segmentation: what a predicted mask and a true one have in common.
 
 dice                     the soft Dice loss
-tversky                  the Tversky loss, and the soft Jaccard loss as one of its kind
+jaccard_tversky          the soft Jaccard loss, and the Tversky loss, of which it is a special case
 sensitivity_specificity  the squared errors of the object and of the background, each with a mean of its own
 lovasz                   the Lovász hinge and Lovász-Softmax losses: the Jaccard loss continued to soft masks
 metrics                  Dice and Jaccard coefficients, precision, sensitivity, ... without smoothing, to report
@@ -19,6 +19,7 @@ values as before. The squares of V-Net do not need this: Σpg is half of Σp² +
 """
 
 from jaxlosses.losses.segmentation.dice import dice_loss
+from jaxlosses.losses.segmentation.jaccard_tversky import jaccard_loss, tversky_loss
 from jaxlosses.losses.segmentation.lovasz import lovasz_hinge_loss, lovasz_softmax_loss
 from jaxlosses.losses.segmentation.metrics import (
     dice_coefficient,
@@ -29,7 +30,6 @@ from jaxlosses.losses.segmentation.metrics import (
     specificity,
 )
 from jaxlosses.losses.segmentation.sensitivity_specificity import sensitivity_specificity_loss
-from jaxlosses.losses.segmentation.tversky import jaccard_loss, tversky_loss
 
 __all__ = [
     "dice_coefficient",

@@ -1,4 +1,4 @@
-"""The Tversky loss, and the Jaccard loss, which is one of its kind: a value per image, the mean over its classes.
+"""The Jaccard loss, and the Tversky loss, of which it is a special case: a value per image, the mean over its classes.
 
 With probabilities p in [0, 1] and targets g in [0, 1], summed over the pixels of an image, for each class:
 

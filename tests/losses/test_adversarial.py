@@ -1,4 +1,4 @@
-"""Two networks against each other: values, gradients and extreme logits; CycleGAN's total; the optimal discriminator."""
+"""Adversarial losses: values, gradients and extreme logits; CycleGAN's total; the optimal discriminator."""
 
 import jax
 import jax.numpy as jnp
@@ -12,23 +12,23 @@ from tests import compiled as jl
 REAL, FAKE = 1.5, -0.5
 NUMBERS = {
     "D, minimax": (lambda: jl.discriminator_loss(REAL, FAKE), 0.6754902622),
-    "D, non-saturating": (lambda: jl.discriminator_loss(REAL, FAKE, kind="non_saturating"), 0.6754902622),
+    "D, non-saturating": (lambda: jl.discriminator_loss(REAL, FAKE, variant="non_saturating"), 0.6754902622),
     "D at 1/2": (lambda: jl.discriminator_loss(0.0, 0.0), 1.3862943611),
-    "D, least squares": (lambda: jl.discriminator_loss(REAL, FAKE, kind="least_squares"), 0.25),
-    "G, saturating": (lambda: jl.generator_loss(FAKE, kind="minimax"), -0.4740769842),
+    "D, least squares": (lambda: jl.discriminator_loss(REAL, FAKE, variant="least_squares"), 0.25),
+    "G, saturating": (lambda: jl.generator_loss(FAKE, variant="minimax"), -0.4740769842),
     "G, non-saturating": (lambda: jl.generator_loss(FAKE), 0.9740769842),
-    "G, least squares": (lambda: jl.generator_loss(FAKE, kind="least_squares"), 2.25),
+    "G, least squares": (lambda: jl.generator_loss(FAKE, variant="least_squares"), 2.25),
 }
 
 
 @pytest.mark.parametrize("name", NUMBERS)
-def test_worked_numbers(name):
+def test_worked_examples(name):
     compute, expected = NUMBERS[name]
     with jax.enable_x64(True):
         np.testing.assert_allclose(compute(), expected, rtol=1e-9)
 
 
-def test_as_binary_cross_entropies():
+def test_they_are_binary_cross_entropies():
     """As in optax, on a batch: D calls real 1 and fake 0, and G wants its fakes to be called 1."""
     real, fake = np.random.default_rng(0).normal(size=(2, 6, 4)).astype(np.float32)
     bce = optax.sigmoid_binary_cross_entropy
@@ -40,25 +40,28 @@ def test_as_binary_cross_entropies():
     np.testing.assert_allclose(jl.discriminator_loss(real, fake, real_label=0.9), smoothed, rtol=1e-5)
     np.testing.assert_allclose(jl.generator_loss(fake), fooled, rtol=1e-5)
     log_not_fooled = np.log(1 - 1 / (1 + np.exp(-fake.astype(np.float64))))
-    np.testing.assert_allclose(jl.generator_loss(fake, kind="minimax"), log_not_fooled, rtol=1e-5)
+    np.testing.assert_allclose(jl.generator_loss(fake, variant="minimax"), log_not_fooled, rtol=1e-5)
 
 
 @pytest.mark.parametrize("logit", [-1e4, -3.0, 0.0, 2.0, 1e4])
 def test_gradients_of_the_generator(logit):
     σ = lambda x: 1 / (1 + np.exp(-np.clip(x, -700, 700)))  # noqa: E731
-    slopes = {kind: jax.grad(lambda d, k=kind: jl.generator_loss(d, kind=k))(logit) for kind in adversarial.KINDS}
+    slopes = {
+        variant: jax.grad(lambda d, v=variant: jl.generator_loss(d, variant=v))(logit)
+        for variant in adversarial.VARIANTS
+    }
     np.testing.assert_allclose(slopes["minimax"], -σ(logit), rtol=1e-5, atol=1e-30)
     np.testing.assert_allclose(slopes["non_saturating"], -σ(-logit), rtol=1e-5, atol=1e-30)
     np.testing.assert_allclose(slopes["least_squares"], 2 * (logit - 1), rtol=1e-5)
-    for kind in adversarial.KINDS:
-        assert jnp.isfinite(jl.generator_loss(logit, kind=kind))
-        assert jnp.isfinite(jax.grad(jax.grad(lambda d, k=kind: jl.generator_loss(d, kind=k)))(logit))
-        value, gradient = jax.value_and_grad(lambda d, k=kind: jl.discriminator_loss(d, -d, kind=k))(logit)
+    for variant in adversarial.VARIANTS:
+        assert jnp.isfinite(jl.generator_loss(logit, variant=variant))
+        assert jnp.isfinite(jax.grad(jax.grad(lambda d, v=variant: jl.generator_loss(d, variant=v)))(logit))
+        value, gradient = jax.value_and_grad(lambda d, v=variant: jl.discriminator_loss(d, -d, variant=v))(logit)
         assert jnp.isfinite(value)
         assert jnp.isfinite(gradient)
 
 
-def test_the_optimal_discriminator_measures_jensen_shannon():
+def test_the_optimal_discriminator_measures_the_jensen_shannon_divergence():
     """-V at D* = p/(p + q) is log 4 - 2 JS(p, q)."""
     p, q = np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.5, 0.3])
     best = np.log(p / q)  # the logit of p/(p + q)
@@ -92,16 +95,16 @@ def test_the_total_of_a_cyclegan():
     np.testing.assert_allclose(total, expected, rtol=1e-5)
 
 
-def test_a_perfect_cycle_is_at_rest():
+def test_a_perfect_cycle_has_no_loss_and_no_gradient():
     for loss in (jl.cycle_consistency_loss, jl.identity_loss):
         value, gradient = jax.value_and_grad(lambda x, f=loss: f(x, jnp.ones(3), reduction="sum"))(jnp.ones(3))
         assert value == 0
         assert (gradient == 0).all()
 
 
-def test_an_unknown_kind():
+def test_an_unknown_variant_raises():
     with pytest.raises(
         ValueError,
-        match=r"^generator_loss: kind must be one of 'minimax', 'non_saturating', 'least_squares', got 'lsgan'",
+        match=r"^generator_loss: variant must be one of 'minimax', 'non_saturating', 'least_squares', got 'lsgan'",
     ):
-        jl.generator_loss(FAKE, kind="lsgan")
+        jl.generator_loss(FAKE, variant="lsgan")

@@ -1,7 +1,4 @@
-"""The coefficients of masks as metrics: other people's numbers, what 0/0 is, what is left out."""
-
-import json
-import pathlib
+"""The metrics of masks: scikit-learn's numbers, what 0/0 is, and what is left out."""
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +6,9 @@ import numpy as np
 import pytest
 
 from tests import compiled as jl
+from tests.golden import golden
 
-METRICS = json.loads((pathlib.Path(__file__).parent / "golden" / "segmentation.json").read_text())["metrics"]
+METRICS = golden("segmentation")["metrics"]
 P = jax.nn.softmax(jax.random.normal(jax.random.key(0), (4, 3, 5, 3)))
 IDS = jax.random.randint(jax.random.key(1), (4, 3, 5), 0, 3)
 SOFT, HARD = [[0.8, 0.6, 0.3, 0.1]], [[1.0, 1.0, 0.0, 0.0]]
@@ -27,8 +25,13 @@ def test_metrics_are_those_of_scikit_learn():
             close(getattr(jl, name)(*masks, class_axis=None, **({"beta": 2.0} if name == "f_beta" else {})), [expected])
 
 
-C5 = {"dice_coefficient": 0.7368421053, "jaccard_index": 0.5833333333, "sensitivity": 0.7, "specificity": 0.8}
-C5 |= {"precision": 1.4 / 1.8, "f_beta": 0.7368421053}
+SOFT_AGAINST_HARD = {
+    "dice_coefficient": 0.7368421053,
+    "jaccard_index": 0.5833333333,
+    "sensitivity": 0.7,
+    "specificity": 0.8,
+}
+SOFT_AGAINST_HARD |= {"precision": 1.4 / 1.8, "f_beta": 0.7368421053}
 EMPTY = {  # nothing at all; only predictions; only an object; no background, half of it found
     "dice_coefficient": [1, 0, 0, 2 / 3],
     "jaccard_index": [1, 0, 0, 0.5],
@@ -39,10 +42,10 @@ EMPTY = {  # nothing at all; only predictions; only an object; no background, ha
 }
 
 
-@pytest.mark.parametrize("metric", C5)
-def test_s6_s7_metrics(metric):
-    metric, c5, empty = getattr(jl, metric), C5[metric], EMPTY[metric]
-    close(metric(SOFT, HARD, class_axis=None), [c5], rtol=1e-6)
+@pytest.mark.parametrize("metric", SOFT_AGAINST_HARD)
+def test_soft_masks_empty_masks_and_left_out_images(metric):
+    metric, expected, empty = getattr(jl, metric), SOFT_AGAINST_HARD[metric], EMPTY[metric]
+    close(metric(SOFT, HARD, class_axis=None), [expected], rtol=1e-6)
     predicted, true = jnp.array([[0, 0], [1, 0], [0, 0], [1, 0]]), jnp.array([[0, 0], [0, 0], [1, 0], [1, 1]])
     close(metric(predicted, true, class_axis=None), empty)
     assert jnp.isfinite(jax.grad(lambda p: jnp.sum(metric(p, true, class_axis=None)))(predicted.astype(float))).all()
@@ -52,7 +55,7 @@ def test_s6_s7_metrics(metric):
     assert metric(half, HARD, class_axis=None).dtype == jnp.float32
 
 
-@pytest.mark.parametrize("metric", C5)
+@pytest.mark.parametrize("metric", SOFT_AGAINST_HARD)
 def test_metrics_by_class_without_ignored_pixels(metric):
     metric = getattr(jl, metric)
     ids = IDS.at[0, 0, 0].set(255)

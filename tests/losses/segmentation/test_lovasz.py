@@ -2,8 +2,6 @@
 
 import functools
 import itertools
-import json
-import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +13,10 @@ from hypothesis.extra import numpy as hnp
 from jax.sharding import Mesh, PartitionSpec
 
 from tests import compiled as jl
+from tests.golden import golden
 
 INF, NAN = jnp.inf, jnp.nan
-GOLDEN = json.loads((pathlib.Path(__file__).parent / "golden" / "segmentation.json").read_text())["lovasz"]
+GOLDEN = golden("segmentation")["lovasz"]
 ROWS = [[[0.7, 0.2, 0.1], [0.1, 0.5, 0.4], [0.3, 0.3, 0.4], [0.2, 0.6, 0.2], [0.6, 0.3, 0.1]]]
 Z = jax.random.normal(jax.random.key(0), (4, 3, 5))
 BITS = jax.random.randint(jax.random.key(1), (4, 3, 5), 0, 2)
@@ -35,7 +34,7 @@ def iou(predicted, true):
     return np.where(either == 0, 1, both / np.maximum(either, 1))
 
 
-def test_c5():
+def test_worked_examples():
     z, y = [[1.2, -0.4, 0.3, -2.0]], [[1, 1, 0, 0]]
     close(jl.lovasz_hinge_loss(z, y), [0.9166666667])
     close(jl.lovasz_hinge_loss(z, [[0, 0, 0, 0]]), [2.2])
@@ -48,7 +47,7 @@ def test_c5():
 
 
 @pytest.mark.parametrize("per_image", [True, False])
-def test_golden(per_image):
+def test_the_definition_gives_the_same_values_and_gradients(per_image):
     key = "image" if per_image else "batch"
     with jax.enable_x64(True):
         z, bits, p, ids = (jnp.array(GOLDEN[name]) for name in ("logits", "bits", "q", "classes"))
@@ -66,7 +65,7 @@ def test_golden(per_image):
 # The extension
 
 
-def test_at_every_vertex_it_is_one_minus_iou():
+def test_on_hard_masks_it_is_one_minus_iou():
     predicted, true = (
         np.array(masks) for masks in zip(*itertools.product(itertools.product((0, 1), repeat=5), repeat=2), strict=True)
     )
@@ -77,12 +76,12 @@ def test_at_every_vertex_it_is_one_minus_iou():
 
 
 def test_it_is_the_largest_over_all_orders():
-    """The Jaccard loss is submodular, so its extension is the support function of what the orders charge."""
+    """The Jaccard loss is submodular, so its extension is the largest of the sums over all orders."""
     rng = np.random.default_rng(0)
     truth, p = np.array([[1, 0, 1, 0, 0]]), rng.random((1, 5)).astype(np.float32)
     errors = np.abs(truth - p)[0]
 
-    def charged(order):
+    def weighted_sum(order):
         wrong, total, before = np.zeros(5, bool), 0.0, 0.0
         for pixel in order:
             wrong[pixel] = True
@@ -90,7 +89,7 @@ def test_it_is_the_largest_over_all_orders():
             total, before = total + errors[pixel] * (after - before), after
         return total
 
-    close(binary(p, truth), [max(charged(order) for order in itertools.permutations(range(5)))])
+    close(binary(p, truth), [max(weighted_sum(order) for order in itertools.permutations(range(5)))])
 
 
 def masks(values):
@@ -99,7 +98,7 @@ def masks(values):
 
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(masks(st.floats(0, 1, width=32)), masks(st.floats(0, 1, width=32)), masks(st.sampled_from([0.0, 1.0])))
-def test_convex_homogeneous_and_blind_to_order(p, q, g):
+def test_convex_homogeneous_and_independent_of_the_order(p, q, g):
     loss = binary(p, g)
     assert (loss >= -1e-6).all()
     assert (loss <= 1 + 1e-6).all()
@@ -122,16 +121,16 @@ def test_the_hinge_bounds_the_jaccard_loss(z, y):
     assert ((loss == 0) == (margin >= 1).all(1)).all()
 
 
-@pytest.mark.parametrize("labels", [[0, 0, 0], [1, 1, 1], [0, 1, 0]])
-def test_degenerate_truth(labels):
-    labels = jnp.array([labels])
+@pytest.mark.parametrize("targets", [[0, 0, 0], [1, 1, 1], [0, 1, 0]])
+def test_targets_of_one_class(targets):
+    targets = jnp.array([targets])
     z = jnp.array([[0.5, -2.0, 0.9]])
-    errors = np.maximum(1 - np.array(z) * (2 * np.array(labels) - 1), 0)[0]
-    value, gradient = jax.value_and_grad(lambda z: jl.lovasz_hinge_loss(z, labels, reduction="sum"))(z)
-    if not labels.any():
-        close(value, errors.max())  # and only the worst pixel is charged
+    errors = np.maximum(1 - np.array(z) * (2 * np.array(targets) - 1), 0)[0]
+    value, gradient = jax.value_and_grad(lambda z: jl.lovasz_hinge_loss(z, targets, reduction="sum"))(z)
+    if not targets.any():
+        close(value, errors.max())  # and only the worst pixel has a slope
         np.testing.assert_array_equal(gradient[0], [0, 0, 1])
-    if labels.all():
+    if targets.all():
         close(value, errors.mean())
     assert jnp.isfinite(gradient).all()
 
@@ -153,7 +152,7 @@ def test_infinite_logits():
         assert jnp.isfinite(gradient).all()
 
 
-def test_second_derivatives_see_straight_lines():
+def test_second_derivatives_are_those_of_the_errors():
     loss = lambda z: jl.lovasz_hinge_loss(z, BITS[:1], reduction="sum")  # noqa: E731
     np.testing.assert_array_equal(jax.hessian(loss)(Z[:1]), 0)
     # Through a sigmoid, with one pixel and no object: l = σ(z), so l'' = σ(z) (1 - σ(z)) (1 - 2σ(z)).
@@ -162,33 +161,33 @@ def test_second_derivatives_see_straight_lines():
     close(jax.hessian(bent)(jnp.array([[0.7]])).ravel(), [s * (1 - s) * (1 - 2 * s)])
 
 
-# Labels, masks and weights
+# Targets, masks and weights
 
 
-@pytest.mark.parametrize("label", [2, -1, 0.5, NAN])
-def test_a_label_that_is_neither_0_nor_1(label):
-    y = jnp.array([[1.0, label, 0.0]])
+@pytest.mark.parametrize("target", [2, -1, 0.5, NAN])
+def test_a_target_that_is_neither_0_nor_1(target):
+    y = jnp.array([[1.0, target, 0.0]])
     for loss in (jl.lovasz_hinge_loss, functools.partial(jl.lovasz_softmax_loss, class_axis=None)):
         value, gradient = jax.value_and_grad(lambda z, loss=loss: loss(z, y, reduction="sum"))(
             jnp.array([[0.2, 0.3, 0.4]])
         )
         assert jnp.isnan(value)
         assert jnp.isnan(gradient[0, 1])
-        with pytest.raises(Exception, match=r"lovasz_\w+_loss: labels must (be 0 or 1|lie in)"):
+        with pytest.raises(Exception, match=r"lovasz_\w+_loss: targets must (be 0 or 1|lie in)"):
             jl.checked(loss)(jnp.array([[0.2, 0.3, 0.4]]), y)
     assert jnp.isnan(jl.lovasz_softmax_loss(ROWS, [[0, 1, 2, 3, 0]]))
     assert jnp.isnan(jl.lovasz_softmax_loss([[NAN, 0.5]], [[1, 0]], class_axis=None))
 
 
-def test_s2_s3_s4_ignored_pixels_are_deleted():
-    labels = jnp.array([[0, 1, 255, 1]])
+def test_ignored_pixels_are_deleted():
+    targets = jnp.array([[0, 1, 255, 1]])
     p = jnp.array([[[0.7, 0.3], [0.2, 0.8], [NAN, 0.4], [0.6, 0.4]]])
     some = jnp.array([0, 1, 3])
     for options in ({}, {"per_image": True}, {"classes": "all"}):
-        ignored = jl.lovasz_softmax_loss(p, labels, ignore_label=255, **options)
-        close(ignored, jl.lovasz_softmax_loss(p[:, some], labels[:, some], **options))
+        ignored = jl.lovasz_softmax_loss(p, targets, ignore_label=255, **options)
+        close(ignored, jl.lovasz_softmax_loss(p[:, some], targets[:, some], **options))
     z = jnp.array([[-3.0, 0.1, NAN, 0.5]])
-    close(jl.lovasz_hinge_loss(z, labels, ignore_label=255), jl.lovasz_hinge_loss(z[:, some], labels[:, some]))
+    close(jl.lovasz_hinge_loss(z, targets, ignore_label=255), jl.lovasz_hinge_loss(z[:, some], targets[:, some]))
 
 
 def test_classes_and_one_hot():
@@ -200,9 +199,9 @@ def test_classes_and_one_hot():
     close(jl.lovasz_softmax_loss(jnp.moveaxis(p, -1, 1), ids, class_axis=1), every[:2].mean())
     assert jl.lovasz_softmax_loss(p, ids, per_image=True, per_class=True).shape == (1, 3)
     assert jl.lovasz_softmax_loss(p, ids, classes=[2], where=ids != 2) > 0
-    gone = jl.lovasz_softmax_loss(p, ids, where=ids != ids, reduction="parts")
-    assert gone.sum == 0
-    assert gone.count == 0
+    nothing = jl.lovasz_softmax_loss(p, ids, where=ids != ids, reduction="parts")
+    assert nothing.sum == 0
+    assert nothing.count == 0
     with pytest.raises(ValueError, match=r"lovasz_softmax_loss: axis_name='d' pools .* per_image=False"):
         jl.lovasz_softmax_loss(p, ids, per_image=True, axis_name="d")
 
@@ -243,9 +242,22 @@ def test_devices_see_the_whole_batch(weights):
     def pooled(z, y, w):
         return jl.lovasz_hinge_loss(z, y, sample_weights=w, per_image=False, axis_name="d")
 
-    alone = lambda z: jl.lovasz_hinge_loss(z, BITS, sample_weights=weights, per_image=False)  # noqa: E731
-    close(pooled(Z, BITS, weights), alone(Z))
-    close(jax.grad(lambda z: pooled(z, BITS, weights))(Z), jax.grad(alone)(Z))
+    on_one_device = lambda z: jl.lovasz_hinge_loss(z, BITS, sample_weights=weights, per_image=False)  # noqa: E731
+    close(pooled(Z, BITS, weights), on_one_device(Z))
+    close(jax.grad(lambda z: pooled(z, BITS, weights))(Z), jax.grad(on_one_device)(Z))
+
+
+def test_a_batch_that_is_pooled_on_several_devices_needs_an_axis_name():
+    mesh = Mesh(np.array(jax.devices()[:2]), ("d",))
+
+    def on_two_devices(**options):
+        loss = lambda z, y: jl.lovasz_hinge_loss(z, y, per_image=False, **options)[None]  # noqa: E731
+        spec = PartitionSpec("d")
+        return jax.jit(jax.shard_map(loss, mesh=mesh, in_specs=spec, out_specs=spec))(Z, BITS)
+
+    with pytest.raises(ValueError, match=r"^lovasz_hinge_loss: .*axis_name='d' for .* or axis_name=\(\)"):
+        on_two_devices()
+    close(on_two_devices(axis_name=()), [hinge(Z[i : i + 2], BITS[i : i + 2], per_image=False) for i in (0, 2)])
 
 
 # Cost
@@ -269,8 +281,8 @@ def test_one_sort_and_none_backward():
     assert str(jax.make_jaxpr(softmax)(p)).count(" sort[") == 1  # for all classes
 
 
-def test_charges_keep_their_digits_among_many_pixels():
-    """Differences of J near 1 would leave two digits of a charge of 4e-6."""
+def test_increments_keep_their_digits_among_many_pixels():
+    """Differences of J near 1 would leave two digits of an increment of 4e-6."""
     z, y = LARGE
     slope = np.abs(jax.grad(step)(z, y)).ravel()
     z, y = np.array(z, np.float64).ravel(), np.array(y).ravel()

@@ -1,4 +1,4 @@
-"""What the losses on images refuse, and in which words."""
+"""Which inputs and options the losses on images refuse, and the words of the errors."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxlosses as jl
-from tests.test_images import X, Y, Z
+from tests.losses.images.test_images import X, Y, Z
 
 ONE = X["relu0"]  # (3, 4, 3, 2)
 
@@ -60,9 +60,9 @@ REFUSED = {
         lambda: jl.perceptual_loss(ONE, ONE, where=np.ones((3, 4, 3), bool)),
         r"^perceptual_loss: where \(3, 4, 3\) must be \(3,\)",
     ),
-    "another normalization": (
-        lambda: jl.style_loss(ONE, ONE, normalization="frobenius"),
-        r"^style_loss: normalization must be 'johnson' or 'gatys', got 'frobenius'$",
+    "another variant": (
+        lambda: jl.style_loss(ONE, ONE, variant="frobenius"),
+        r"^style_loss: variant must be one of 'johnson', 'gatys', got 'frobenius'$",
     ),
     "a weight too few": (
         lambda: jl.perceptual_loss(X, Y, layer_weights={"relu0": 1.0}),
@@ -98,8 +98,8 @@ REFUSED = {
     ),
     "a batch of maps": (lambda: jl.gram_matrix(ONE[0]), r"^gram_matrix: features \(4, 3, 2\) must be \(N, H, W, C\)"),
     "a Gram matrix of another kind": (
-        lambda: jl.gram_matrix(ONE, normalization="l2"),
-        r"^gram_matrix: normalization must",
+        lambda: jl.gram_matrix(ONE, variant="l2"),
+        r"^gram_matrix: variant must",
     ),
 }
 

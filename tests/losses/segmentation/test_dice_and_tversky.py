@@ -1,21 +1,17 @@
-"""Overlap of masks: other people's numbers, what is pooled and which classes count, logarithms, soft truth."""
+"""Dice, Jaccard and Tversky: other libraries' numbers, pooling, which classes count, logarithms, soft targets."""
 
 import functools
-import json
-import pathlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from jax.sharding import Mesh, PartitionSpec
 
 from tests import compiled as jl
+from tests.golden import golden
 
-OVERLAP = json.loads((pathlib.Path(__file__).parent / "golden" / "segmentation.json").read_text())["overlap"]
+OVERLAP = golden("segmentation")["overlap"]
 RATIOS = ("dice_loss", "jaccard_loss", "tversky_loss")
 POOLING = (*RATIOS, "sensitivity_specificity_loss")
 P = jax.nn.softmax(jax.random.normal(jax.random.key(0), (4, 3, 5, 3)))
@@ -28,68 +24,22 @@ def close(actual, expected, rtol=1e-5, atol=1e-6):
 
 
 @pytest.mark.parametrize("row", OVERLAP["rows"], ids=lambda row: f"{row['loss']} {row['truth']} {row['options']}")
-def test_golden(row):
+def test_other_libraries_give_the_same_values_and_gradients(row):
     with jax.enable_x64(True):
         p, truth = jnp.array(OVERLAP["p"]), jnp.array(OVERLAP["ids" if row["truth"] == "hard" else "soft"])
         options = {"per_class": "average" not in row["options"], **row["options"]}
         loss = functools.partial(jl.get(row["loss"]).function, **options)
         values, gradient = loss(p, truth), jax.grad(lambda p: jnp.sum(loss(p, truth)))(p)
-        if "batch" in row["options"]:
+        if "per_image" in row["options"]:
             values = jnp.sum(values)
         close(values, np.reshape(row["values"], values.shape), rtol=1e-7, atol=1e-9)
         close(gradient, row["gradient"], rtol=1e-6, atol=1e-8)
 
 
-# Sensitivity and specificity
+# Pooling
 
 
-def test_c5_sensitivity_specificity():
-    loss = functools.partial(jl.sensitivity_specificity_loss, SOFT, HARD, class_axis=None)
-    for weight, expected in ((0.05, 0.0525), (1.0, 0.1), (0.0, 0.05), (0.5, np.mean((np.subtract(SOFT, HARD)) ** 2))):
-        close(loss(sensitivity_weight=weight), [expected])
-
-
-def test_s4_ignored_pixels_are_no_background():
-    ignored = jl.sensitivity_specificity_loss(
-        [[0.8, 0.6, 0.3, 0.9]], [[1, 1, 0, 255]], class_axis=None, ignore_label=255
-    )
-    close(ignored, [0.05 * (0.04 + 0.16) / 2 + 0.95 * 0.09])
-
-
-@pytest.mark.parametrize(("truth", "expected"), [([0, 0], 0.95 * 0.1), ([1, 1], 0.05 * 0.5)])
-def test_a_term_without_pixels_is_zero(truth, expected):
-    loss = lambda p: jl.sensitivity_specificity_loss(p, jnp.array([truth]), class_axis=None, reduction="sum")  # noqa: E731
-    p = jnp.array([[0.4, 0.2]])
-    close(loss(p), expected)
-    assert jnp.isfinite(jax.grad(loss)(p)).all()
-    assert jnp.isfinite(jax.hessian(loss)(p)).all()
-    assert loss(jnp.array([truth], float)) == 0
-
-
-@settings(max_examples=20, deadline=None, derandomize=True)
-@given(
-    hnp.arrays(np.float32, (2, 9), elements=st.floats(0, 1, width=32)),
-    hnp.arrays(np.float32, (2, 9), elements=st.sampled_from([0.0, 1.0])),
-)
-def test_sensitivity_specificity_of_any_masks(p, r):
-    share = r.mean(1)
-    for k in range(2):
-        loss = jl.sensitivity_specificity_loss(
-            p[k : k + 1], r[k : k + 1], class_axis=None, sensitivity_weight=float(share[k])
-        )
-        close(loss, [np.mean((r[k] - p[k]) ** 2)], rtol=1e-4)
-    hard = np.round(p)
-    missed, claimed = (
-        jl.sensitivity_specificity_loss(hard, r, class_axis=None, sensitivity_weight=w) for w in (1.0, 0.0)
-    )
-    close(missed, 1 - jl.sensitivity(hard, r, class_axis=None))
-    close(claimed, 1 - jl.specificity(hard, r, class_axis=None))
-
-
-# What is pooled
-
-
-def test_c5_micro_makes_false_positives_and_negatives_one():
+def test_the_micro_average_makes_false_positives_equal_false_negatives():
     p = [[[0.7, 0.2, 0.1], [0.1, 0.5, 0.4], [0.3, 0.3, 0.4], [0.2, 0.6, 0.2], [0.6, 0.3, 0.1]]]
     for fp in (0.3, 0.7):
         loss = jl.tversky_loss(
@@ -99,47 +49,63 @@ def test_c5_micro_makes_false_positives_and_negatives_one():
 
 
 @pytest.mark.parametrize("loss", POOLING)
-def test_s9_a_pooled_batch_is_one_large_image(loss):
+def test_a_pooled_batch_is_one_large_image(loss):
     loss = jl.get(loss).function
     large, truth = P.reshape(1, 12, 5, 3), IDS.reshape(1, 12, 5)
-    pooled = loss(P, IDS, batch=True)
+    pooled = loss(P, IDS, per_image=False)
     assert pooled.shape == ()
     close(pooled, loss(large, truth)[0])
-    assert loss(P, IDS, batch=True, per_class=True).shape == (3,)
-    close(loss(P, IDS, batch=True, per_class=True), loss(large, truth, per_class=True)[0])
+    assert loss(P, IDS, per_image=False, per_class=True).shape == (3,)
+    close(loss(P, IDS, per_image=False, per_class=True), loss(large, truth, per_class=True)[0])
     images, pixels = jnp.array([True, True, False, True]), jax.random.uniform(jax.random.key(3), (4, 3, 5)) > 0.3
     for where in (images, pixels):
         wide = jnp.broadcast_to(where.reshape(where.shape + (1,) * (3 - where.ndim)), IDS.shape).reshape(1, 12, 5)
-        close(loss(P, IDS, batch=True, where=where), loss(large, truth, where=wide)[0])
-    weighed = loss(P, IDS, batch=True, sample_weights=[1.0, 2.0, 0.0, 3.0])
+        close(loss(P, IDS, per_image=False, where=where), loss(large, truth, where=wide)[0])
+    weighed = loss(P, IDS, per_image=False, sample_weights=[1.0, 2.0, 0.0, 3.0])
     repeat = jnp.array([0, 1, 1, 3, 3, 3])
-    close(weighed, loss(P[repeat], IDS[repeat], batch=True))
+    close(weighed, loss(P[repeat], IDS[repeat], per_image=False))
 
 
 def test_a_pooled_batch_counts_one():
     for where, expected in ((jnp.ones(4, bool), 1), (jnp.zeros(4, bool), 0)):
-        parts = jl.dice_loss(P, IDS, batch=True, where=where, reduction="parts")
+        parts = jl.dice_loss(P, IDS, per_image=False, where=where, reduction="parts")
         assert parts.count == expected
         assert (parts.sum > 0) == bool(expected)
-    parts = jl.dice_loss(P, IDS, batch=True, per_class=True, include_background=False, reduction="parts")
+    parts = jl.dice_loss(P, IDS, per_image=False, per_class=True, include_background=False, reduction="parts")
     assert parts.count == 2
-    assert jl.dice_loss(P[:0], IDS[:0], batch=True, reduction="parts").count == 0
+    assert jl.dice_loss(P[:0], IDS[:0], per_image=False, reduction="parts").count == 0
 
 
 @pytest.mark.parametrize("loss", POOLING)
 def test_devices_see_the_whole_batch(loss):
     mesh = Mesh(np.array(jax.devices()[:4]), ("d",))
     where = jnp.array([True, True, False, True])  # one device has nothing
-    options = {"batch": True, "classes": "present"}
+    options = {"per_image": False, "classes": "present"}
 
     @jax.jit
     @functools.partial(jax.shard_map, mesh=mesh, in_specs=PartitionSpec("d"), out_specs=PartitionSpec())
     def pooled(p, ids, where):
         return jl.get(loss)(p, ids, where=where, axis_name="d", **options)
 
-    alone = lambda p: jl.get(loss)(p, IDS, where=where, **options)  # noqa: E731
-    close(pooled(P, IDS, where), alone(P))
-    close(jax.grad(lambda p: pooled(p, IDS, where))(P), jax.grad(alone)(P), atol=1e-7)
+    on_one_device = lambda p: jl.get(loss)(p, IDS, where=where, **options)  # noqa: E731
+    close(pooled(P, IDS, where), on_one_device(P))
+    close(jax.grad(lambda p: pooled(p, IDS, where))(P), jax.grad(on_one_device)(P), atol=1e-7)
+
+
+@pytest.mark.parametrize("loss", [*POOLING, "lovasz_softmax_loss"])
+def test_a_batch_that_is_pooled_on_several_devices_needs_an_axis_name(loss):
+    mesh = Mesh(np.array(jax.devices()[:2]), ("d",))
+
+    def on_two_devices(**options):
+        loss_of = lambda p, ids: jl.get(loss)(p, ids, per_image=False, **options)[None]  # noqa: E731
+        spec = PartitionSpec("d")
+        return jax.jit(jax.shard_map(loss_of, mesh=mesh, in_specs=spec, out_specs=spec))(P, IDS)
+
+    with pytest.raises(ValueError, match=rf"^{loss}: .*axis_name='d' for the batch of all devices, or axis_name=\(\)"):
+        on_two_devices()
+    each = [jl.get(loss)(P[half], IDS[half], per_image=False) for half in (slice(2), slice(2, None))]
+    close(on_two_devices(axis_name=()), each)
+    jl.get(loss)(P, IDS, per_image=True, axis_name=())  # which says nothing more
 
 
 # Which classes count
@@ -177,14 +143,14 @@ def test_an_absent_class_is_excluded_with_its_gradient_and_its_infinity():
     assert (gradient[..., 2] == 0).all()
 
 
-def test_present_does_not_swallow_what_is_wrong():
+def test_a_class_id_out_of_range_is_nan_among_present_classes_too():
     assert jnp.isnan(jl.dice_loss(P[:, :1, :1], jnp.full((4, 1, 1), 7), classes="present")).all()
 
 
 WRONG = {
-    "average must be 'macro' or 'micro', got 'weighted'": {"average": "weighted"},
+    "average must be one of 'macro', 'micro', got 'weighted'": {"average": "weighted"},
     "average='micro' pools the classes": {"average": "micro", "per_class": True},
-    "axis_name='d' pools the batches of devices, which needs batch=True": {"axis_name": "d"},
+    "axis_name='d' pools the batches of devices, which needs per_image=False": {"axis_name": "d"},
     "classes must be 'all', 'present' or a list": {"classes": "some"},
     r"classes=\[0\] with include_background=False must leave": {"classes": [0], "include_background": False},
     r"classes=\(1, 3\) .* class ids 0 to 2": {"classes": (1, 3)},
@@ -193,7 +159,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("message", WRONG)
-def test_options_that_cannot_be_meant(message):
+def test_options_that_do_not_fit_together_raise(message):
     with jax.numpy_rank_promotion("allow"), pytest.raises(ValueError, match=f"^jaccard_loss: .*{message}"):
         jl.jaccard_loss(P, IDS, **WRONG[message])
 
@@ -204,11 +170,11 @@ def test_a_choice_of_classes_needs_classes(option):
         jl.dice_loss(SOFT, HARD, class_axis=None, **option)
 
 
-# Logarithm and soft truth
+# Logarithm and soft targets
 
 
 @pytest.mark.parametrize("loss", RATIOS)
-def test_minus_the_logarithm(loss):
+def test_log_is_minus_the_logarithm_of_the_coefficient(loss):
     loss = jl.get(loss).function
     close(loss(P, IDS, per_class=True, log=True), -np.log(1 - loss(P, IDS, per_class=True)))
     close(loss(P, IDS, log=True), loss(P, IDS, per_class=True, log=True).mean(1))
@@ -222,7 +188,7 @@ def test_minus_the_logarithm(loss):
 
 @pytest.mark.parametrize("loss", RATIOS)
 @pytest.mark.parametrize("smooth", [0.0, 1.0])
-def test_soft_labels_are_best_met_exactly(loss, smooth):
+def test_with_soft_labels_the_minimum_is_at_the_targets(loss, smooth):
     loss = functools.partial(jl.get(loss).function, smooth=smooth)
     truth = jax.nn.softmax(jax.random.normal(jax.random.key(5), P.shape))
     value, gradient = jax.value_and_grad(lambda p: loss(p, truth, soft_labels=True, reduction="sum"))(truth)
@@ -233,12 +199,17 @@ def test_soft_labels_are_best_met_exactly(loss, smooth):
     assert (loss(jnp.array([[0.3, 0.0]]), jnp.array([[0.0, 0.4]]), class_axis=None, soft_labels=True) <= 1).all()
 
 
-def test_squared_dice_needs_no_soft_labels():
+def test_dice_with_a_squared_denominator_needs_no_soft_labels():
     truth = jax.nn.softmax(jax.random.normal(jax.random.key(5), P.shape))
-    value, gradient = jax.value_and_grad(lambda p: jl.dice_loss(p, truth, squared=True, reduction="sum"))(truth)
+    value, gradient = jax.value_and_grad(lambda p: jl.dice_loss(p, truth, squared_denominator=True, reduction="sum"))(
+        truth
+    )
     close(value, 0)
     close(gradient, 0)
-    close(jl.dice_loss(P, truth, squared=True, soft_labels=True), jl.dice_loss(P, truth, squared=True))
+    close(
+        jl.dice_loss(P, truth, squared_denominator=True, soft_labels=True),
+        jl.dice_loss(P, truth, squared_denominator=True),
+    )
 
 
 @pytest.mark.parametrize("loss", [*POOLING, "lovasz_softmax_loss"])

@@ -1,8 +1,6 @@
 """VGG-16 and VGG-19 against torch's, from a file and from nothing; their derivatives; and what is refused."""
 
 import functools
-import json
-import pathlib
 import subprocess
 import sys
 
@@ -15,9 +13,9 @@ from safetensors.numpy import save_file
 import jaxlosses as jl
 from jaxlosses.feature_extractors import vgg
 from tests import test_api
-from tests.golden import vgg_weights
+from tests.golden import golden, vgg_weights
 
-GOLDEN = json.loads((pathlib.Path(__file__).parent / "golden" / "vgg.json").read_text())["cases"]
+GOLDEN = golden("vgg")["cases"]
 JOHNSON = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 TINY = vgg.init(jax.random.key(0), width=2)
 IMAGES, OTHERS = jax.random.uniform(jax.random.key(1), (2, 2, 16, 16, 3))
@@ -30,7 +28,7 @@ def test_docstrings_have_the_agreed_form(name, monkeypatch):
 
 
 @pytest.mark.parametrize("case", GOLDEN, ids=lambda case: f"{case['depth']}-{case['width']}-{case['pooling']}")
-def test_torch(case, tmp_path):
+def test_torch_gives_the_same_activations_and_gradients(case, tmp_path):
     """A file with torchvision's names gives torch's activations and gradients; the case of width 64 is of full size."""
     path = tmp_path / "weights.safetensors"
     classifier = {"classifier.0.weight": np.zeros((2, 3), np.float32), "classifier.0.bias": np.zeros(2, np.float32)}
@@ -55,13 +53,13 @@ def test_torch(case, tmp_path):
             np.testing.assert_allclose(ours[what], expected[what], rtol=1e-4, atol=tolerance, err_msg=name)
 
 
-def test_the_places_of_torchvision():
-    places = {
+def test_the_entries_are_where_torchvision_has_them():
+    positions = {
         16: [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28],
         19: [0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34],
     }
-    for depth, expected in places.items():
-        names = {f"features.{place}.{kind}" for place in expected for kind in ("weight", "bias")}
+    for depth, expected in positions.items():
+        names = {f"features.{position}.{kind}" for position in expected for kind in ("weight", "bias")}
         assert set(vgg_weights.weights(depth, 1)) == names
 
 
@@ -150,9 +148,9 @@ def test_a_masked_image_does_not_reach_the_network():
         return jl.style_loss(x, OTHERS, extract=extract, where=where, reduction="mean")
 
     step = jax.jit(jax.value_and_grad(mean, argnums=(0, 1)))
-    spoilt, where = IMAGES.at[1].set(jnp.nan), jnp.array([True, False])
+    corrupted, where = IMAGES.at[1].set(jnp.nan), jnp.array([True, False])
     expected, clean = step(IMAGES, TINY, where)
-    value, gradients = step(spoilt, TINY, where)
+    value, gradients = step(corrupted, TINY, where)
     np.testing.assert_array_equal(value, expected)
     jax.tree.map(np.testing.assert_array_equal, gradients, clean)
     assert (gradients[0][1] == 0).all()
@@ -173,7 +171,7 @@ REFUSED = {
     ),
     "another pooling": (
         lambda: vgg.features(TINY, IMAGES, pooling="mean"),
-        r"pooling must be 'max' or 'average', got 'mean'",
+        r"pooling must be one of 'max', 'average', got 'mean'",
     ),
     "one image": (
         lambda: vgg.features(TINY, IMAGES[0]),
@@ -188,7 +186,10 @@ REFUSED = {
         lambda: vgg.features(TINY, IMAGES[:, :15], layers=["relu5_1"]),
         r"\(2, 15, 16, 3\) are too small for relu5_1: H and W must be 16 or more",
     ),
-    "another depth": (lambda: vgg.init(jax.random.key(0), depth=13), r"^vgg.init: depth must be 16 or 19, got 13$"),
+    "another depth": (
+        lambda: vgg.init(jax.random.key(0), depth=13),
+        r"^vgg.init: depth must be one of 16, 19, got 13$",
+    ),
     "other parameters": (
         lambda: vgg.features({"features.0.weight": {}}, IMAGES),
         r"params have no 'conv1_1'; they must be from vgg.load or vgg.init",

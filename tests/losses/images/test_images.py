@@ -1,8 +1,6 @@
-"""Perceptual, content and style: the papers' numbers, torch's, the identities, trees of maps, and what is refused."""
+"""Perceptual, content and style losses: the papers' numbers, torch's, identities, trees of maps, masks, derivatives."""
 
 import functools
-import json
-import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +12,14 @@ from hypothesis.extra import numpy as hnp
 
 from tests import compiled as jl
 from tests.cases import two_layers
+from tests.golden import golden
 
-GOLDEN = json.loads((pathlib.Path(__file__).parent / "golden" / "images.json").read_text())
+GOLDEN = golden("images")
 NAN = float("nan")
 LOSSES = ["perceptual_loss", "content_loss", "style_loss", "content_style_loss"]
 PAIRS = LOSSES[:3]
 
-# C9: two channels at four positions
+# Two channels at four positions
 F, P = (
     np.array(rows, np.float32).T.reshape(1, 2, 2, 2) for rows in ([[1, 2, 0, 1], [0, 1, 3, 1]], [[1] * 4, [0, 0, 2, 2]])
 )
@@ -48,9 +47,9 @@ def compiled(name, **options):
     ("loss", "options", "expected"),
     [
         ("content_loss", {}, 2.5),
-        ("style_loss", {"normalization": "gatys"}, 0.05859375),
+        ("style_loss", {"variant": "gatys"}, 0.05859375),
         ("perceptual_loss", {}, 0.625),
-        ("content_loss", {"normalization": "johnson"}, 0.625),
+        ("content_loss", {"variant": "johnson"}, 0.625),
         ("style_loss", {}, 0.234375),
     ],
 )
@@ -66,12 +65,12 @@ def test_worked_numbers(loss, options, expected, double):
 def test_content_style_is_the_worked_sum():
     total = jl.content_style_loss(F, P, P, content_weight=2.0, style_weight=100.0)
     np.testing.assert_allclose(total, [2 * 2.5 + 100 * 0.05859375], rtol=1e-6)
-    total = jl.content_style_loss(F, P, P, content_weight=2.0, style_weight=100.0, normalization="johnson")
+    total = jl.content_style_loss(F, P, P, content_weight=2.0, style_weight=100.0, variant="johnson")
     np.testing.assert_allclose(total, [2 * 0.625 + 100 * 0.234375], rtol=1e-6)
 
 
 @pytest.mark.parametrize("case", GOLDEN["cases"], ids=lambda case: f"{case['loss']}-{'-'.join(case['options'])}")
-def test_torch(case):
+def test_torch_gives_the_same_values_and_gradients(case):
     with jax.enable_x64(True):
         inputs = [{k: jnp.array(v) for k, v in GOLDEN["inputs"][name].items()} for name in case["inputs"]]
         loss = functools.partial(jl.get(case["loss"]).function, **case["options"])
@@ -82,14 +81,14 @@ def test_torch(case):
         jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12), list(gradients), expected)
 
 
-def test_torch_gram():
+def test_torch_gives_the_same_gram_matrix():
     with jax.enable_x64(True):
         x = jnp.array(GOLDEN["inputs"]["x"]["a"])
         expected = np.array(GOLDEN["gram"]["gatys"])
-        np.testing.assert_allclose(jl.gram_matrix(x, normalization="gatys"), expected, rtol=1e-12)
+        np.testing.assert_allclose(jl.gram_matrix(x, variant="gatys"), expected, rtol=1e-12)
         np.testing.assert_allclose(jl.gram_matrix(x), expected / x[0].size, rtol=1e-12)
         weights = jnp.cos(jnp.arange(expected.size, dtype=float)).reshape(expected.shape)  # not symmetric
-        gradient = jax.grad(lambda x: jnp.sum(weights * jl.gram_matrix(x, normalization="gatys")))(x)
+        gradient = jax.grad(lambda x: jnp.sum(weights * jl.gram_matrix(x, variant="gatys")))(x)
     np.testing.assert_allclose(gradient, GOLDEN["gram"]["gradient under cos(0, 1, ...)"], rtol=1e-9)
 
 
@@ -98,12 +97,12 @@ maps = hnp.arrays(np.float32, (2, 3, 2, 4), elements=st.floats(-4, 4, width=32))
 
 @given(maps, maps, st.permutations(range(6)), st.floats(-2, 2, width=32))
 @settings(max_examples=20, deadline=None, derandomize=True)
-def test_style_sees_what_and_content_where(f, p, order, scale):
+def test_identities_of_content_and_style(f, p, order, scale):
     close = functools.partial(np.testing.assert_allclose, rtol=2e-4, atol=1e-4)
     gram = np.asarray(jl.gram_matrix(f))
     close(gram, np.swapaxes(gram, 1, 2), rtol=0, atol=0)
     assert np.linalg.eigvalsh(gram.astype(np.float64)).min() >= -1e-5
-    style, gatys = compiled("style_loss")(f, p), compiled("style_loss", normalization="gatys")(f, p)
+    style, gatys = compiled("style_loss")(f, p), compiled("style_loss", variant="gatys")(f, p)
     close(style, 4 * gatys)
     assert (style >= 0).all()
     shuffled = f.reshape(2, 6, 4)[:, list(order)].reshape(f.shape)
@@ -114,17 +113,17 @@ def test_style_sees_what_and_content_where(f, p, order, scale):
     content, perceptual = compiled("content_loss")(f, p), compiled("perceptual_loss")(f, p)
     close(content, ((f - p) ** 2).sum((1, 2, 3)) / 2)
     close(perceptual, np.square(f - p).mean((1, 2, 3)))  # with the images as features: their MSE
-    close(compiled("content_loss", normalization="johnson")(f, p), perceptual)
+    close(compiled("content_loss", variant="johnson")(f, p), perceptual)
     close(compiled("content_style_loss", style_weight=3.0)(f, p, p), content + 3 * gatys)
 
 
-def test_content_is_not_blind_to_positions_nor_style_to_channels():
+def test_content_depends_on_positions_and_style_on_channels():
     assert jl.content_loss(F, F[:, ::-1])[0] > 0.1
     assert jl.style_loss(F, F[..., ::-1])[0] > 0.1
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_equal_images_cost_nothing_and_pull_nowhere(loss):
+def test_equal_images_have_no_loss_and_no_gradient(loss):
     inputs = (X,) * len(jl.get(loss).inputs)
     np.testing.assert_array_equal(jl.get(loss)(*inputs), 0)
     gradient = jax.grad(lambda x: jl.get(loss)(x, *inputs[1:], reduction="sum"))(X)
@@ -153,29 +152,29 @@ def test_layers_add_up(loss):
     np.testing.assert_allclose(list(gradient.values()), [e.sum() for e in each], rtol=1e-5)
 
 
-def test_the_order_of_a_dict_means_nothing():
+def test_the_order_of_a_dict_changes_nothing():
     backwards = dict(reversed(Y.items()))
     np.testing.assert_array_equal(jl.perceptual_loss(X, backwards), jl.perceptual_loss(X, Y))
 
 
 def test_layers_of_content_and_style():
     content = jl.content_loss(X["relu1"], Y["relu1"])
-    style = [jl.style_loss(X[k], Z[k], normalization="gatys") for k in X]
+    style = [jl.style_loss(X[k], Z[k], variant="gatys") for k in X]
     both = functools.partial(jl.content_style_loss, style_weight=10.0)
     expected = content + 10 * (0.2 * style[0] + 0.4 * style[1])
-    chosen = {"content_layers": ["relu1"], "style_layers": {"relu0": 0.2, "relu1": 0.4}}
-    np.testing.assert_allclose(both(X, Y, Z, **chosen), expected, rtol=1e-6)
+    layers = {"content_layers": ["relu1"], "style_layers": {"relu0": 0.2, "relu1": 0.4}}
+    np.testing.assert_allclose(both(X, Y, Z, **layers), expected, rtol=1e-6)
     listed = [list(maps.values()) for maps in (X, Y, Z)]
-    chosen = {"content_layers": [1], "style_layers": (0,)}
-    np.testing.assert_allclose(both(*listed, **chosen), content + 10 * style[0], rtol=1e-6)
+    layers = {"content_layers": [1], "style_layers": (0,)}
+    np.testing.assert_allclose(both(*listed, **layers), content + 10 * style[0], rtol=1e-6)
     only = {"relu1": Y["relu1"]}, {"relu0": Z["relu0"]}  # what the targets have is what is compared
     np.testing.assert_allclose(both(X, *only), content + 10 * style[0], rtol=1e-6)
 
 
 def test_the_style_of_an_image_of_another_size():
     small, large = X["relu0"], jnp.tile(X["relu0"], (1, 2, 3, 1))
-    for normalization in ("johnson", "gatys"):
-        np.testing.assert_allclose(jl.style_loss(large, small, normalization=normalization), 0, atol=1e-12)
+    for variant in ("johnson", "gatys"):
+        np.testing.assert_allclose(jl.style_loss(large, small, variant=variant), 0, atol=1e-12)
     with pytest.raises(ValueError, match=r"content_loss: features \(3, 8, 9, 2\) and target_features \(3, 4, 3, 2\)"):
         jl.content_loss(large, small)
 
@@ -217,14 +216,14 @@ def test_the_gradient_into_targets(loss, extract):
 
 
 @pytest.mark.parametrize("loss", ["perceptual_loss", "content_style_loss"])
-def test_a_masked_image_is_gone_from_every_layer_and_from_the_network(loss):
+def test_a_masked_image_reaches_neither_a_layer_nor_the_network(loss):
     count = len(jl.get(loss).inputs)
-    spoilt = [{**maps, "relu1": maps["relu1"].at[1].set(NAN)} for maps in (X, Y, Z)][:count]
+    corrupted = [{**maps, "relu1": maps["relu1"].at[1].set(NAN)} for maps in (X, Y, Z)][:count]
     clean = [jax.tree.map(lambda x: x[jnp.array([0, 2])], maps) for maps in (X, Y, Z)][:count]
     for keywords in ({"where": jnp.array([True, False, True])}, {"sample_weights": jnp.array([1.0, 0.0, 1.0])}):
         for pick, extract in ((lambda maps: maps, None), (lambda maps: maps["relu1"], two_layers)):
             mean = jax.jit(jax.value_and_grad(functools.partial(jl.get(loss), extract=extract, reduction="mean")))
-            value, gradient = mean(*map(pick, spoilt), **keywords)
+            value, gradient = mean(*map(pick, corrupted), **keywords)
             expected, expected_gradient = mean(*map(pick, clean))
             np.testing.assert_allclose(value, expected, rtol=1e-5)
             for g, e in zip(jax.tree.leaves(gradient), jax.tree.leaves(expected_gradient), strict=True):
@@ -232,7 +231,7 @@ def test_a_masked_image_is_gone_from_every_layer_and_from_the_network(loss):
                 assert (g[1] == 0).all()
 
 
-def test_nan_that_is_not_masked_stays_loud():
+def test_nan_that_is_not_masked_is_nan_in_the_value():
     for loss in PAIRS:
         value = jl.get(loss)(X, {**Y, "relu1": Y["relu1"].at[1, 0, 0, 0].set(NAN)})
         assert jnp.isnan(value).tolist() == [False, True, False]

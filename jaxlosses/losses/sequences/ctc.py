@@ -20,7 +20,7 @@ from jaxlosses.core.numerics import log_softmax_from_parts, logsumexp_parts
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Reduced
 from jaxlosses.losses.sequences import _ctc_forward_backward
-from jaxlosses.losses.sequences._lengths import Lengths, to_ids, within
+from jaxlosses.losses.sequences._lengths import Lengths, prepare_lengths
 from jaxlosses.registry import register
 
 __all__ = ["ctc_collapse", "ctc_greedy_decode", "ctc_loss"]
@@ -96,12 +96,12 @@ def ctc_loss(
     """
     logits, labels = _inputs(logits, labels, blank_id)
     batch, time, classes = logits.shape
-    frames = within("ctc_loss", "input_lengths", input_lengths, (batch, time))
-    real = within("ctc_loss", "label_lengths", label_lengths, labels.shape)
+    frames = prepare_lengths("ctc_loss", "input_lengths", input_lengths, (batch, time))
+    real = prepare_lengths("ctc_loss", "label_lengths", label_lengths, labels.shape)
     repeats = real.mask & jnp.pad(labels[:, 1:] == labels[:, :-1], ((0, 0), (1, 0)))[:, : labels.shape[1]]
     possible = (labels >= 0) & (labels < classes) & (labels != blank_id) | ~real.mask
 
-    wrong = ~(jnp.all(possible, axis=1) & frames.known & real.known)
+    wrong = ~(jnp.all(possible, axis=1) & frames.in_range & real.in_range)
 
     top, log_total = logsumexp_parts(jax.lax.stop_gradient(logits), axis=-1)
     usable = jnp.all(jnp.isfinite(log_total[..., 0]) | ~frames.mask, axis=1) & ~wrong
@@ -114,7 +114,7 @@ def ctc_loss(
     ids = jnp.pad(jnp.clip(labels, 0, classes - 1), ((0, 0), (1, 0)), constant_values=blank_id)
     log_p = log_softmax_from_parts(_at(logits, ids), *(jnp.transpose(x, (1, 2, 0)) for x in (top, log_total)))
     log_p = jnp.where(there.T[:, None], log_p, 0)
-    values = _ctc_forward_backward.surprise(log_p, repeats.T, there.T, real.lengths)
+    values = _ctc_forward_backward.negative_log_likelihood(log_p, repeats.T, there.T, real.lengths)
     if zero_infinity:
         values = jnp.where(values == jnp.inf, 0, values)
     return reduce(values * jnp.where(wrong, jnp.nan, 1).astype(values.dtype), loss_mask, reduction)
@@ -148,10 +148,10 @@ def ctc_collapse(
         Graves, Fernández, Gomez and Schmidhuber, Connectionist Temporal Classification, 2006,
         doi:10.1145/1143844.1143891.
     """
-    ids = to_ids("ctc_collapse", "path", path)
+    ids = checks.to_integers("ctc_collapse", "path", path)
     if ids.ndim == 0:
         raise ValueError("ctc_collapse: path () must be (..., time)")
-    return _collapse(ids, blank_id, within("ctc_collapse", "lengths", lengths, ids.shape))
+    return _collapse(ids, blank_id, prepare_lengths("ctc_collapse", "lengths", lengths, ids.shape))
 
 
 def ctc_greedy_decode(
@@ -188,12 +188,12 @@ def ctc_greedy_decode(
     if scores.ndim < 2 or scores.shape[-1] == 0:
         raise ValueError(f"ctc_greedy_decode: logits {scores.shape} must be (..., time, classes)")
     path = jnp.argmax(scores, axis=-1)
-    return _collapse(path, blank_id, within("ctc_greedy_decode", "input_lengths", input_lengths, path.shape))
+    return _collapse(path, blank_id, prepare_lengths("ctc_greedy_decode", "input_lengths", input_lengths, path.shape))
 
 
 def _inputs(logits: ArrayLike, labels: ArrayLike, blank_id: int) -> tuple[Array, Array]:
     (scores,) = checks.to_floats("ctc_loss", logits=logits)
-    ids = to_ids("ctc_loss", "labels", labels)
+    ids = checks.to_integers("ctc_loss", "labels", labels)
     if scores.ndim != 3 or ids.ndim != 2 or ids.shape[0] != scores.shape[0]:
         hint = "did you mean labels[..., 0]?" if ids.shape[2:] == (1,) else "one row of labels for each sequence"
         raise ValueError(
@@ -219,8 +219,8 @@ def _expect(
         masked = jnp.asarray(False) if loss_mask.where is None else ~loss_mask.where
         checks.check_values(loss_mask.loss, argument, lambda: good | align(masked, good.ndim), must)
 
-    expect("input_lengths", frames.known, f"lie in [0, {frames.mask.shape[1]}]")
-    expect("label_lengths", real.known, f"lie in [0, {real.mask.shape[1]}]")
+    expect("input_lengths", frames.in_range, f"lie in [0, {frames.mask.shape[1]}]")
+    expect("label_lengths", real.in_range, f"lie in [0, {real.mask.shape[1]}]")
     expect("labels", possible, "be class ids other than blank_id, as far as label_lengths say (the real ones first)")
     if repeats is not None:
         needed = jnp.sum(real.mask, axis=1) + jnp.sum(repeats, axis=1)

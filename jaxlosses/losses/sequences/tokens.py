@@ -2,7 +2,7 @@
 
 With the tokens of sequence b that are there, n_b of them, each of weight w:
 
-    "token"      Σ_b Σ_t w CE / Σ_b Σ_t w        every token counts the same, whatever sequence it is in
+    "tokens"     Σ_b Σ_t w CE / Σ_b Σ_t w        every token counts the same, whatever sequence it is in
     "sequence"   mean_b (Σ_t w CE / Σ_t w)       every sequence counts the same, however long it is
     "batch"      mean_b Σ_t w CE                 the log-likelihood of a sequence
 
@@ -16,17 +16,16 @@ from jax import Array
 from jaxtyping import Float
 
 from jaxlosses.core import checks
+from jaxlosses.core.errors import one_of
 from jaxlosses.core.masks import LossMask
 from jaxlosses.core.numerics import multiply_inf_safe, safe_divide
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, Reduced
 from jaxlosses.losses.classification.multiclass import smoothed_surprise
-from jaxlosses.losses.sequences._lengths import within
+from jaxlosses.losses.sequences._lengths import prepare_lengths
 from jaxlosses.registry import register
 
 __all__ = ["perplexity", "sequence_cross_entropy"]
-
-_NORMALIZATIONS = ("token", "sequence", "batch")
 
 
 def _example(key: Array) -> tuple[Array, Array]:
@@ -52,7 +51,7 @@ def sequence_cross_entropy(
     lengths: ArrayLike | None = None,
     label_smoothing: Number = 0.0,
     ignore_label: int | None = None,
-    normalization: str = "token",
+    mean_over: str = "tokens",
     where: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
@@ -62,7 +61,7 @@ def sequence_cross_entropy(
         l_b = Σ_t w_t CE(z_bt, y_bt), which counts for Σ_t w_t;   "sequence": l_b / Σ_t w_t, "batch": l_b, which count 1
 
     With `reduction="mean"` the default is the mean over all tokens, padding left out: what `exp` turns into the
-    perplexity. The mean of the `"none"` values is another number, that of `normalization="batch"`.
+    perplexity. The mean of the `"none"` values is another number, that of `mean_over="examples"`.
 
     Args:
         logits: `(batch, time, classes)`, any numbers; -inf takes a class out. What the padding holds does not matter.
@@ -94,13 +93,11 @@ def sequence_cross_entropy(
         Sutskever, Vinyals and Le, Sequence to Sequence Learning with Neural Networks, 2014, arXiv:1409.3215.
     """
     loss = "sequence_cross_entropy"
-    if normalization not in _NORMALIZATIONS:
-        known = ", ".join(map(repr, _NORMALIZATIONS))
-        raise ValueError(f"{loss}: normalization must be one of {known}, got {normalization!r}")
+    one_of(loss, "mean_over", mean_over, ("tokens", "sequences", "examples"))
     shape = checks.to_array(loss, "logits", logits).shape
     if len(shape) != 3:
         raise ValueError(f"{loss}: logits {shape} must be (batch, time, classes)")
-    given = within(loss, "lengths", lengths, shape[:2])
+    given = prepare_lengths(loss, "lengths", lengths, shape[:2])
     z, truth, loss_mask = checks.prepare_scores_and_labels(
         loss,
         where,
@@ -119,13 +116,13 @@ def sequence_cross_entropy(
     surprise = jnp.where(there, smoothed_surprise(z, truth, label_smoothing), 0)
     total, size = jnp.sum(multiply_inf_safe(w, surprise), axis=1), jnp.sum(w, axis=1)
     assert loss_mask.where is not None
-    in_range = given.known | ~loss_mask.where
+    in_range = given.in_range | ~loss_mask.where
     if loss_mask.sample_weights is not None:  # a weight of 0 switches a sequence off, whatever it holds
         in_range |= loss_mask.sample_weights == 0
     checks.check_values(loss, "lengths", lambda: in_range, f"lie in [0, {shape[1]}]")
-    values = safe_divide(total, size) if normalization == "sequence" else total
+    values = safe_divide(total, size) if mean_over == "sequences" else total
     values *= jnp.where(in_range, 1, jnp.nan).astype(values.dtype)
-    return reduce(values, loss_mask, reduction, counts=size if normalization == "token" else None)
+    return reduce(values, loss_mask, reduction, counts=size if mean_over == "tokens" else None)
 
 
 def _split_weights(mask: LossMask, of_tokens: bool) -> tuple[Float[Array, "batch time"] | None, LossMask]:

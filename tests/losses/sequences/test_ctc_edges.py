@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests import compiled as jl
-from tests.ctc import both, one, padded, value_and_grad
+from tests.losses.sequences.ctc import both, one, padded, value_and_grad
 
 NAN, INF = np.nan, np.inf
 

@@ -78,7 +78,7 @@ OPTIONS: dict[str, list[dict]] = {
         {"negatives": [[1.0, 0.5, -2.0], [0.3, 0.2, 0.1]], "normalize": False},
     ],
     "ctc_loss": [{}, {"blank_id": 4, "zero_infinity": True}],
-    "sequence_cross_entropy": [{}, {"normalization": "sequence", "label_smoothing": 0.1}, {"normalization": "batch"}],
+    "sequence_cross_entropy": [{}, {"mean_over": "sequences", "label_smoothing": 0.1}, {"mean_over": "examples"}],
 }
 
 CASES = {

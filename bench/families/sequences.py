@@ -19,7 +19,7 @@ def rows(n: int) -> list[Row]:
         for name, (b, t, u, k) in shapes.items()
     ]
     logits, labels = 3 * jax.random.normal(key[2], (batch, 64, 1000)), _labels(key[3], batch, 64, 1000)
-    options = {"normalization": "batch"}
+    options = {"mean_over": "examples"}
     return [*alignments, against("optax", "sequence_cross_entropy", cross_entropy, logits, labels, **options)]
 
 

@@ -1,19 +1,19 @@
-"""Labels for sequences.
+"""Losses of sequences: labels for frames or for steps.
 
-ctc_loss                 -log Σ over the alignments of the labels     a value per sequence; frames outnumber labels
-sequence_cross_entropy   Σ_t CE(z_t, y_t), as a mean over tokens      a value per sequence; one label per step
-perplexity               exp of that mean                             a number for a corpus
-ctc_collapse, ctc_greedy_decode   what a path, or the best path, spells
+ctc_loss                 -log Σ over the alignments of the labels     a value per sequence; more frames than labels
+sequence_cross_entropy   Σ_t CE(z_t, y_t), or a mean over tokens      a value per sequence; one label per step
+perplexity               exp of the mean over tokens                  one number
+ctc_collapse, ctc_greedy_decode   from a path, or from a model's outputs, to labels
 """
 
 from jaxlosses.losses.sequences.ctc import (
+    ctc_loss as ctc_loss,
+)
+from jaxlosses.losses.sequences.ctc_decoding import (
     ctc_collapse as ctc_collapse,
 )
-from jaxlosses.losses.sequences.ctc import (
+from jaxlosses.losses.sequences.ctc_decoding import (
     ctc_greedy_decode as ctc_greedy_decode,
-)
-from jaxlosses.losses.sequences.ctc import (
-    ctc_loss as ctc_loss,
 )
 from jaxlosses.losses.sequences.tokens import (
     perplexity as perplexity,

@@ -1,14 +1,27 @@
-"""The sum over all alignments of labels to frames, and how likely each of them passes through a label at a frame.
+"""The forward-backward algorithm of CTC: the probability of the labels, and at each frame the posterior of each label.
 
-An alignment walks through blank 0, label 1, blank 1, ..., label U, blank U: at each frame it stays, takes one step, or
-skips the blank between two different labels. The forward recursion sums, frame by frame, over all ways to arrive:
+An alignment is a path through the states blank 0, label 0, blank 1, label 1, ..., label U-1, blank U. From one frame to
+the next it stays, goes one state further, or skips the blank between two labels that differ; it then emits its state's
+symbol, which the model gives the probability y_t. Before the first frame it is at blank 0, and after the last one at
+blank U, or at label U-1. The textbook algorithm:
 
-    blank'_n = y_blank · (blank_n + label_n)
-    label'_n = y_n     · (label_n + blank_{n-1} + label_{n-1} if it differs from label n)
+    forward     a(s, t)   the probability of all ways to be in s at frame t, with the symbols of frames 0 to t emitted
+        a(blank n, t) = y_t(blank)   · (a(blank n, t-1) + a(label n-1, t-1))
+        a(label n, t) = y_t(label n) · (a(label n, t-1) + a(blank n, t-1) + a(label n-1, t-1) if it differs from n)
+    backward    b(s, t)   the probability of all ways to go on from s at frame t to the end, emitting t+1 and later
+        b(blank n, t) = Σ over blank n, label n                               of y_{t+1}(s') · b(s', t+1)
+        b(label n, t) = Σ over label n, blank n+1, label n+1 if it differs    of y_{t+1}(s') · b(s', t+1)
+    likelihood  p = Σ_s a(s, t) · b(s, t), the same at every frame
+    posterior   P(s at t | labels) = a(s, t) · b(s, t) / p;    d(-log p)/d(log y_t(label n)) = -P(label n at t | labels)
 
-The time axis is folded: frame i travels together with frame T-1-i, whose labels are reversed, for seen from its end a
-walk obeys the same recursion. The two halves meet in the middle, where Σ forward · backward is the probability: half
-as many steps, and the other halves of both walks, back to the ends, are all that the gradient needs.
+`tests/losses/sequences/ctc.py` has it as a plain loop. What differs here is two things. The probabilities are
+`ScaledFloat`s. And time is folded, for half as many steps: from the last frame backwards, with the labels in reverse
+order, the backward recursion *is* the forward one, so both run as one scan, with frame t beside frame T-1-t, and meet
+in the middle. There p is known, and both scans run on, each backwards through the other one's half, for the posterior.
+
+    before   (time, 1 + labels, batch)                     the blank of a frame comes before its labels
+    folded   (chunks, steps, 1 + labels, 2, batch)         chunks · steps >= time / 2 frames; 2: from the start, the end
+    states   blanks (labels + 1, 2, batch), labels (labels, 2, batch)
 """
 
 from collections.abc import Callable
@@ -20,28 +33,38 @@ from jax import Array
 from jaxtyping import Bool, Float, Int
 
 from jaxlosses.losses.sequences import _scaled_float
-from jaxlosses.losses.sequences._scaled_float import Wide
+from jaxlosses.losses.sequences._scaled_float import ScaledFloat
 
-_STEPS = 16  # without normalising: m grows by a factor of 5 at most in a step, so even m · m stays a float
+# A step makes a mantissa at most 5 times as large, so even the product of two of them stays a float.
+_STEPS_PER_NORMALIZATION = 16
 
 
-class Walk(NamedTuple):
-    """The probability of being at each blank (U+1, ...) and at each label (U, ...)."""
+class AlignmentState(NamedTuple):
+    """The probability of being at each blank, `(labels + 1, 2, batch)`, and at each label, `(labels, 2, batch)`."""
 
-    blank: Wide
-    label: Wide
+    blank: ScaledFloat
+    label: ScaledFloat
 
 
 class _Folded(NamedTuple):
-    """Frames (chunks, steps, U+1, 2, B) and whether they are there, gaps (U+1, 2, B), and where the walks start."""
+    """The arguments of `negative_log_likelihood`, with time folded.
+
+    Attributes:
+        log_p: the log-probabilities of blank and labels.
+        valid: which frames are not padding.
+        skip_exponents: for each label, what going there from the label before multiplies by, as an exponent of two: 0
+            where they differ, and else the exponent of the number 0. One row more than labels, as `pad_zeros` makes.
+        start: before the first frame, and after the last one.
+    """
 
     log_p: Float[Array, "chunks steps states 2 batch"]
     valid: Bool[Array, "chunks steps 2 batch"]
-    gaps: Float[Array, "states 2 batch"]
-    start: Walk
+    skip_exponents: Float[Array, "states 2 batch"]
+    start: AlignmentState
 
 
-def surprise(
+@jax.custom_jvp
+def negative_log_likelihood(
     log_p: Float[Array, "time states batch"],
     repeats: Bool[Array, "labels batch"],
     valid: Bool[Array, "time batch"],
@@ -52,161 +75,163 @@ def surprise(
     Args:
         log_p: at each frame, the log-probability of the blank, and of each label.
         repeats: whether a label is the same as the one before.
-        valid: which frames are there; they come first.
-        lengths: how many labels are there; they come first.
+        valid: which frames are not padding, which comes last.
+        lengths: how many labels are not padding, which comes last.
     """
-    return _surprise(*_fold(log_p, repeats, valid, lengths))
+    folded = _fold(log_p, repeats, valid, lengths)
+    probability, _ = _join_halves(folded, _forward(folded)[0])
+    return _negative_log(probability)
 
 
-@jax.custom_jvp
-def _surprise(log_p: Array, valid: Array, gaps: Array, start: Walk) -> Array:
-    frames = _Folded(log_p, valid, gaps, start)
-    probability, _ = _meet(frames, _forward(frames)[0])
-    return _cost(probability)
+@negative_log_likelihood.defjvp
+def _negative_log_likelihood_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    folded = _fold(*primals)
+    middle, forward_labels = _forward(folded)
+    probability, backward_start = _join_halves(folded, middle)
+    posterior = _unfold(_posterior(folded, forward_labels, backward_start, probability), time=len(primals[0]))
+    return _negative_log(probability), -jnp.sum(posterior * tangents[0], axis=(0, 1))
 
 
-@_surprise.defjvp
-def _surprise_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    frames = _Folded(*primals)
-    ends, arrivals = _forward(frames)
-    probability, returns = _meet(frames, ends)
-    posterior = _posterior(frames, arrivals, returns, probability)
-    return _cost(probability), -jnp.sum(posterior * tangents[0], axis=(0, 1, 2, 3))
-
-
-def _cost(probability: Wide) -> Array:
+def _negative_log(probability: ScaledFloat) -> Array:
     # Rounding must not make a probability more than 1: the loss is never negative.
-    return jnp.maximum(-_scaled_float.log(probability), 0)
+    return jnp.maximum(-probability.log(), 0)
 
 
-def _forward(frames: _Folded) -> tuple[Walk, Wide]:
-    """Both walks up to the middle, and at every frame the probability of having arrived at each label."""
+def _forward(folded: _Folded) -> tuple[AlignmentState, ScaledFloat]:
+    """Both forward recursions up to the middle: the state there, and a(label n, t) of every frame."""
 
-    def step(walk: Walk, frame: tuple[Array, Array]) -> tuple[Walk, Wide]:
-        walk = _emit(_ahead(walk, frames.gaps), walk, *frame)
-        return walk, walk.label
+    def step(state: AlignmentState, frame: tuple[Array, Array]) -> tuple[AlignmentState, ScaledFloat]:
+        state = _emit(_transition_forward(state, folded.skip_exponents), state, *frame)
+        return state, state.label
 
-    return _in_chunks(step, frames.start, (frames.log_p, frames.valid))
-
-
-def _meet(frames: _Folded, ends: Walk) -> tuple[Wide, Walk]:
-    """The probability of all alignments, and the walks onward from the middle: each is the other one's, reversed."""
-    ends = _normalised(ends)
-    returns = jax.tree.map(_swap, ends)
-    before, after = _ahead(ends, frames.gaps), returns
-    through = [_scaled_float.times(a, b) for a, b in zip(before, after, strict=True)]
-    both = Wide(*(jnp.concatenate(pair)[:, 0] for pair in zip(*through, strict=True)))
-    return _scaled_float.total(both), returns
+    return _scan_in_chunks(step, folded.start, (folded.log_p, folded.valid))
 
 
-def _posterior(frames: _Folded, arrivals: Wide, returns: Walk, probability: Wide) -> Array:
-    """How likely an alignment passes through each blank and label at each frame, in the shape of `frames.log_p`."""
-    impossible = _scaled_float.is_zero(probability)
-    scale = Wide(1 / probability.m, jnp.where(impossible, 0, -probability.e))
+def _join_halves(folded: _Folded, middle: AlignmentState) -> tuple[ScaledFloat, AlignmentState]:
+    """The probability of all alignments, and the states from which the backward recursions go on: the other half's."""
+    middle = _normalized(middle)
+    other_half = jax.tree.map(lambda x: jnp.flip(x, (0, 1)), middle)  # the order of the labels, and the two halves
+    arrived = _transition_forward(middle, folded.skip_exponents)
+    products = [a * b for a, b in zip(arrived, other_half, strict=True)]
+    all_states = ScaledFloat(*(jnp.concatenate(parts)[:, 0] for parts in zip(*products, strict=True)))
+    return all_states.sum(), other_half
 
-    def step(walk: Walk, frame: tuple[Array, Array, Wide]) -> tuple[Walk, Array]:
-        log_p, valid, arrived = frame
-        onward = _back(walk, frames.gaps)
-        m, e = _scaled_float.times(
-            _scaled_float.times(arrived, onward.label), Wide(scale.m[None, None], scale.e[None, None])
-        )
-        return _emit(onward, walk, log_p, valid), m * _scaled_float.power_of_two(jnp.minimum(e, 2 * _STEPS))
 
-    _, labels = _in_chunks(step, returns, (frames.log_p, frames.valid, arrivals), reverse=True)
-    there = (frames.valid & ~impossible[None, None, None])[:, :, None]
-    labels = jnp.where(there, labels, 0)
+def _posterior(
+    folded: _Folded, forward_labels: ScaledFloat, backward_start: AlignmentState, probability: ScaledFloat
+) -> Array:
+    """How likely an alignment is at the blanks and at each label, at each frame: in the shape of `folded.log_p`."""
+    impossible = probability.is_zero()
+    inverse = ScaledFloat(1 / probability.mantissa, jnp.where(impossible, 0, -probability.exponent))
+    inverse = jax.tree.map(lambda x: x[None, None], inverse)
+
+    def step(state: AlignmentState, frame: tuple[Array, Array, ScaledFloat]) -> tuple[AlignmentState, Array]:
+        log_p, valid, forward_label = frame
+        backward = _transition_backward(state, folded.skip_exponents)
+        mantissa, exponent = forward_label * backward.label * inverse
+        posterior = mantissa * _scaled_float.power_of_two(jnp.minimum(exponent, 2 * _STEPS_PER_NORMALIZATION))
+        return _emit(backward, state, log_p, valid), posterior
+
+    _, labels = _scan_in_chunks(step, backward_start, (folded.log_p, folded.valid, forward_labels), reverse=True)
+    valid = (folded.valid & ~impossible[None, None, None])[:, :, None]
+    labels = jnp.where(valid, labels, 0)
     # A float counts up to 2^24: the exponents of a loss of 1e7 and more are rounded, and only proportions remain.
     sums = jnp.sum(labels, axis=2, keepdims=True)
     labels *= jnp.where(sums > 1.01, 1 / jnp.where(sums > 1.01, sums, 1), 1)
-    blank = jnp.where(there, 1 - jnp.sum(labels, axis=2, keepdims=True), 0)
+    blank = jnp.where(valid, 1 - jnp.sum(labels, axis=2, keepdims=True), 0)
     return jnp.concatenate([blank, labels], axis=2)
 
 
-def _ahead(walk: Walk, gaps: Array) -> Walk:
-    """One frame later, before its symbol is emitted."""
-    before = _padded(walk.label, ((1, 0), (0, 0), (0, 0)))
-    skipped = Wide(before.m, before.e + gaps)
-    return _arrive(walk, before, *(Wide(w.m[:-1], w.e[:-1]) for w in (walk.blank, skipped)))
+def _transition_forward(state: AlignmentState, skip_exponents: Array) -> AlignmentState:
+    """One frame later, before its symbol is emitted: at each state the sum over the states from which it is reached."""
+    previous = state.label.pad_zeros(1, 0)
+    skipped = previous.times_power_of_two(skip_exponents)
+    return AlignmentState(
+        blank=state.blank + previous,
+        label=_scaled_float.add(state.label, state.blank.entries(None, -1), skipped.entries(None, -1)),
+    )
 
 
-def _back(walk: Walk, gaps: Array) -> Walk:
-    """One frame earlier: the same with all arrows reversed."""
-    after = _padded(walk.label, ((0, 1), (0, 0), (0, 0)))
-    skipped = Wide(after.m, after.e + gaps)
-    return _arrive(walk, after, *(Wide(w.m[1:], w.e[1:]) for w in (walk.blank, skipped)))
+def _transition_backward(state: AlignmentState, skip_exponents: Array) -> AlignmentState:
+    """One frame earlier, before its symbol is emitted: at each state the sum over the states that it can reach."""
+    following = state.label.pad_zeros(0, 1)
+    skipped = following.times_power_of_two(skip_exponents)
+    return AlignmentState(
+        blank=state.blank + following,
+        label=_scaled_float.add(state.label, state.blank.entries(1, None), skipped.entries(1, None)),
+    )
 
 
-def _arrive(walk: Walk, neighbour: Wide, blank: Wide, skipped: Wide) -> Walk:
-    return Walk(_scaled_float.add(walk.blank, neighbour), _scaled_float.add(walk.label, blank, skipped))
-
-
-def _emit(arrived: Walk, before: Walk, log_p: Array, valid: Array) -> Walk:
-    """Multiply by the probabilities of a frame; nothing has happened at a frame that is not there."""
+def _emit(state: AlignmentState, previous: AlignmentState, log_p: Array, valid: Array) -> AlignmentState:
+    """`state` times the probabilities of a frame; where the frame is padding, the state before the transition."""
     y = _scaled_float.from_log(log_p)
-    emitted = Walk(
-        _scaled_float.times(arrived.blank, Wide(y.m[:1], y.e[:1])),
-        _scaled_float.times(arrived.label, Wide(y.m[1:], y.e[1:])),
-    )
-    return jax.tree.map(lambda new, old: jnp.where(valid[None], new, old), emitted, before)
+    emitted = AlignmentState(state.blank * y.entries(None, 1), state.label * y.entries(1, None))
+    return jax.tree.map(lambda new, old: jnp.where(valid[None], new, old), emitted, previous)
 
 
-def _in_chunks(
-    step: Callable[..., Any], walk: Walk, frames: tuple[Any, ...], reverse: bool = False
-) -> tuple[Walk, Any]:
-    """Scan over all frames, and normalise after each chunk only: XLA would compute every step twice for it."""
+def _scan_in_chunks(
+    step: Callable[..., Any], state: AlignmentState, frames: tuple[Any, ...], reverse: bool = False
+) -> tuple[AlignmentState, Any]:
+    """Scan over all frames, and normalize after each chunk only: XLA would compute every step twice for it."""
 
-    def chunk(walk: Walk, frames: tuple[Any, ...]) -> tuple[Walk, Any]:
-        walk, out = jax.lax.scan(step, walk, frames, reverse=reverse)
-        return _normalised(walk), out
+    def chunk(state: AlignmentState, frames: tuple[Any, ...]) -> tuple[AlignmentState, Any]:
+        state, out = jax.lax.scan(step, state, frames, reverse=reverse)
+        return _normalized(state), out
 
-    return jax.lax.scan(chunk, walk, frames, reverse=reverse)
-
-
-def _normalised(walk: Walk) -> Walk:
-    return Walk(_scaled_float.normalised(walk.blank), _scaled_float.normalised(walk.label))
+    return jax.lax.scan(chunk, state, frames, reverse=reverse)
 
 
-def _padded(w: Wide, widths: tuple[tuple[int, int], ...]) -> Wide:
-    return Wide(
-        jnp.pad(w.m, widths, constant_values=1), jnp.pad(w.e, widths, constant_values=_scaled_float.lowest(w.e.dtype))
-    )
-
-
-def _swap(x: Array) -> Array:
-    """The two directions change places, and so does the order of the labels."""
-    return jnp.flip(x, (0, 1))
+def _normalized(state: AlignmentState) -> AlignmentState:
+    return AlignmentState(state.blank.normalized(), state.label.normalized())
 
 
 def _fold(log_p: Array, repeats: Array, valid: Array, lengths: Array) -> _Folded:
+    """Frame t beside frame T-1-t, whose labels are reversed, in chunks; see the table at the top of this module.
+
+    An odd number of frames gets one more at the end, and each half gets more at the middle until it is chunks · steps
+    long; those frames are not valid, so they change no state.
+    """
     time, states, _ = log_p.shape
     half = -(-time // 2)
-    chunks = max(1, -(-half // _STEPS))
-    steps = -(-half // chunks)  # so that the chunks are of one length, with as few empty frames as can be
+    chunks = max(1, -(-half // _STEPS_PER_NORMALIZATION))
+    steps = -(-half // chunks)  # so that the chunks are of one length, with as little padding as can be
 
-    def in_pairs(early: Array, late: Array) -> Array:
-        """Frames and their mirror images, in chunks; what is missing in the middle is not valid."""
-        missing = [(0, chunks * steps - half)] + [(0, 0)] * early.ndim
-        pairs = jnp.pad(jnp.stack([early, late], axis=-2), missing)
+    def fold_time(x: Array, reverse_labels: Callable[[Array], Array] = lambda x: x) -> Array:
+        even = jnp.pad(x, [(0, 2 * half - time)] + [(0, 0)] * (x.ndim - 1))
+        from_start, from_end = jnp.split(even, 2)
+        pairs = jnp.stack([from_start, reverse_labels(jnp.flip(from_end, 0))], axis=-2)
+        pairs = jnp.pad(pairs, [(0, chunks * steps - half)] + [(0, 0)] * (pairs.ndim - 1))
         return pairs.reshape(chunks, steps, *pairs.shape[1:])
 
-    odd = (0, 2 * half - time)
-    # Split and not sliced: transposed, that is one concatenation instead of a sum of padded arrays.
-    early, late = jnp.split(jnp.pad(log_p, (odd, (0, 0), (0, 0))), 2)
-    blank, labels = jnp.split(jnp.flip(late, 0), [1], axis=1)
-    early_valid, late_valid = jnp.split(jnp.pad(valid, (odd, (0, 0))), 2)
-    closed = jnp.where(repeats, _scaled_float.lowest(log_p.dtype), 0).astype(log_p.dtype)
-    gaps = jnp.pad(closed, ((0, 1), (0, 0)))
+    skips = jnp.where(repeats, _scaled_float.zero_exponent(log_p.dtype), 0).astype(log_p.dtype)
+    skips = jnp.pad(skips, ((0, 1), (0, 0)))
     return _Folded(
-        in_pairs(early, jnp.concatenate([blank, jnp.flip(labels, 1)], axis=1)),
-        in_pairs(early_valid, jnp.flip(late_valid, 0)),
-        jnp.stack([gaps, jnp.flip(gaps, 0)], axis=1),
+        fold_time(log_p, _reverse_labels),
+        fold_time(valid),
+        jnp.stack([skips, jnp.flip(skips, 0)], axis=1),
         _start(states, jnp.stack([jnp.zeros_like(lengths), states - 1 - lengths]), log_p.dtype),
     )
 
 
-def _start(states: int, places: Int[Array, "2 batch"], dtype: Any) -> Walk:
-    """Before the first frame a walk is at one blank: the first one, or seen from the end the last."""
-    here = jax.lax.broadcasted_iota(places.dtype, (states, *places.shape), 0) == places[None]
-    nowhere = jnp.full(here.shape, _scaled_float.lowest(dtype), dtype)
-    e = jnp.where(here, 0, nowhere)
-    return Walk(Wide(jnp.ones_like(e), e), Wide(jnp.ones_like(e[1:]), nowhere[1:]))
+def _unfold(folded: Array, time: int) -> Array:
+    """The inverse of `_fold` for an array like `_Folded.log_p`: `(time, states, batch)`."""
+    pairs = folded.reshape(-1, *folded.shape[2:])[: -(-time // 2)]
+    from_start, from_end = pairs[:, :, 0], _reverse_labels(pairs[:, :, 1])
+    return jnp.concatenate([from_start, jnp.flip(from_end, 0)])[:time]
+
+
+def _reverse_labels(x: Array) -> Array:
+    """`(time, 1 + labels, batch)` with the labels in reverse order, behind the blank."""
+    # Split and not sliced: transposed, that is one concatenation instead of a sum of padded arrays.
+    blank, labels = jnp.split(x, [1], axis=1)
+    return jnp.concatenate([blank, jnp.flip(labels, 1)], axis=1)
+
+
+def _start(states: int, blanks: Int[Array, "2 batch"], dtype: Any) -> AlignmentState:
+    """Certainly at one blank: before the first frame blank 0, and in reverse order the blank behind the last label."""
+    is_start = jax.lax.broadcasted_iota(blanks.dtype, (states, *blanks.shape), 0) == blanks[None]
+    zero = jnp.full(is_start.shape, _scaled_float.zero_exponent(dtype), dtype)
+    exponent = jnp.where(is_start, 0, zero)
+    return AlignmentState(
+        ScaledFloat(jnp.ones_like(exponent), exponent), ScaledFloat(jnp.ones_like(exponent[1:]), zero[1:])
+    )

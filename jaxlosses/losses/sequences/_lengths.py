@@ -1,4 +1,4 @@
-"""How much of each padded row is there."""
+"""The lengths of padded rows, and the mask that they make."""
 
 from typing import NamedTuple
 
@@ -12,31 +12,26 @@ from jaxlosses.core.types import ArrayLike
 
 
 class Lengths(NamedTuple):
-    """How many entries of each row are there, which ones, and whether a row can have that many."""
+    """The lengths of rows whose padding comes last.
+
+    Attributes:
+        lengths: how many entries of each row are not padding.
+        mask: which entries these are. A row whose length is out of range counts as full: its loss becomes NaN.
+        in_range: whether the length of a row lies in [0, size].
+    """
 
     lengths: Int[Array, "*rows"]
     mask: Bool[Array, "*rows size"]
-    known: Bool[Array, "*rows"]
+    in_range: Bool[Array, "*rows"]
 
 
-def within(loss: str, name: str, lengths: ArrayLike | None, shape: tuple[int, ...]) -> Lengths:
-    """Take in `lengths`, one for each row of an array of `shape`; None for full rows.
-
-    A row that cannot be that long is there as a whole, for its loss to be NaN.
-    """
+def prepare_lengths(loss: str, name: str, lengths: ArrayLike | None, shape: tuple[int, ...]) -> Lengths:
+    """Check `lengths`, one for each row of an array of `shape`; None stands for full rows."""
     *rows, size = shape
-    counts = jnp.full(rows, size) if lengths is None else to_ids(loss, name, lengths)
-    if counts.shape != tuple(rows):
-        hint = f"did you mean {name}[:, 0]?" if counts.shape == (*rows, 1) else "one number for each sequence"
-        raise ValueError(f"{loss}: {name} {counts.shape} must be {tuple(rows)}; {hint}")
-    known = (counts >= 0) & (counts <= size)
-    mask = jax.lax.broadcasted_iota(counts.dtype, shape, len(rows)) < counts[..., None]
-    return Lengths(counts, mask | ~known[..., None], known)
-
-
-def to_ids(loss: str, name: str, ids: ArrayLike) -> Int[Array, "..."]:
-    """An array of integers that can be compared with any class and any length."""
-    array = checks.to_array(loss, name, ids)
-    if array.size and not jnp.issubdtype(array.dtype, jnp.integer):
-        raise TypeError(f"{loss}: {name} must be integers, got {array.dtype}; {name}.astype(jnp.int32)?")
-    return array.astype(jnp.int64 if array.dtype.itemsize > 4 else jnp.int32)
+    checked = jnp.full(rows, size) if lengths is None else checks.to_integers(loss, name, lengths)
+    if checked.shape != tuple(rows):
+        hint = f"did you mean {name}[:, 0]?" if checked.shape == (*rows, 1) else "one number for each sequence"
+        raise ValueError(f"{loss}: {name} {checked.shape} must be {tuple(rows)}; {hint}")
+    in_range = (checked >= 0) & (checked <= size)
+    mask = jax.lax.broadcasted_iota(checked.dtype, shape, len(rows)) < checked[..., None]
+    return Lengths(checked, mask | ~in_range[..., None], in_range)

@@ -1,12 +1,12 @@
-"""One label for each step of a sequence: the cross-entropy of each token, in the three means that people take.
+"""The cross-entropy of padded sequences with one label for each step, and the three means that are in use.
 
-With the tokens of sequence b that are there, n_b of them, each of weight w:
+With w_t the weight of a token, where padding and masked tokens have the weight 0:
 
-    "token"      Σ_b Σ_t w CE / Σ_b Σ_t w        every token counts the same, whatever sequence it is in
-    "sequence"   mean_b (Σ_t w CE / Σ_t w)       every sequence counts the same, however long it is
-    "batch"      mean_b Σ_t w CE                 the log-likelihood of a sequence
+    "tokens"      Σ_b Σ_t w_t CE / Σ_b Σ_t w_t      every token counts the same, whatever sequence it is in
+    "sequences"   mean_b (Σ_t w_t CE / Σ_t w_t)     every sequence counts the same, however long it is
+    "examples"    mean_b Σ_t w_t CE                 the negative log-likelihood of a sequence
 
-The three agree, up to the factor n, where all sequences have n tokens. A sequence without any counts as masked.
+The three agree, up to the factor n, where all sequences have n tokens. A sequence without tokens counts as masked.
 """
 
 import jax
@@ -16,17 +16,16 @@ from jax import Array
 from jaxtyping import Float
 
 from jaxlosses.core import checks
+from jaxlosses.core.errors import one_of
 from jaxlosses.core.masks import LossMask
-from jaxlosses.core.numerics import multiply_inf_safe, safe_divide
+from jaxlosses.core.numerics import multiply_inf_safe, nan_unless, safe_divide
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, Reduced
 from jaxlosses.losses.classification.multiclass import smoothed_surprise
-from jaxlosses.losses.sequences._lengths import within
+from jaxlosses.losses.sequences._lengths import prepare_lengths
 from jaxlosses.registry import register
 
 __all__ = ["perplexity", "sequence_cross_entropy"]
-
-_NORMALIZATIONS = ("token", "sequence", "batch")
 
 
 def _example(key: Array) -> tuple[Array, Array]:
@@ -52,34 +51,38 @@ def sequence_cross_entropy(
     lengths: ArrayLike | None = None,
     label_smoothing: Number = 0.0,
     ignore_label: int | None = None,
-    normalization: str = "token",
+    mean_over: str = "tokens",
     where: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
 ) -> Reduced:
-    """How surprised a model is by sequences of labels, of which each may have a length of its own.
+    """Token-level softmax cross-entropy of padded sequences, for language and sequence-to-sequence models.
 
-        l_b = Σ_t w_t CE(z_bt, y_bt), which counts for Σ_t w_t;   "sequence": l_b / Σ_t w_t, "batch": l_b, which count 1
+        mean_over      value of a sequence l_b                       what it counts for in a mean
+        "tokens"       Σ_t w_t CE(z_bt, y_bt)                        Σ_t w_t
+        "sequences"    Σ_t w_t CE(z_bt, y_bt) / Σ_t w_t              1
+        "examples"     Σ_t w_t CE(z_bt, y_bt)                        1
 
-    With `reduction="mean"` the default is the mean over all tokens, padding left out: what `exp` turns into the
-    perplexity. The mean of the `"none"` values is another number, that of `normalization="batch"`.
+    With `reduction="mean"` the default is the mean over all tokens but padding, and `exp` of that is the perplexity.
+    The mean of the `"none"` values is another number: that of `mean_over="examples"`.
 
     Args:
-        logits: `(batch, time, classes)`, any numbers; -inf takes a class out. What the padding holds does not matter.
+        logits: `(batch, time, classes)`, any numbers; -inf takes a class out. What padding holds does not matter.
         labels: `(batch, time)`, class ids; or `(batch, time, classes)`, distributions.
-        lengths: `(batch,)`, how many tokens of each sequence are there; None for all.
+        lengths: `(batch,)`, how many tokens of each sequence are not padding; None for all.
         label_smoothing: in [0, 1], see `softmax_cross_entropy`.
         ignore_label: a class id that counts as padding, such as -100.
-        normalization: `"token"`, `"sequence"` or `"batch"`, what the values are and what they count for in a mean.
-        where: bool, `(batch,)` drops sequences, `(batch, time)` drops tokens; True counts. See `jaxlosses.core.reduction`.
-        sample_weights: numbers >= 0; `(batch,)` weighs sequences, `(batch, time)` weighs tokens inside their sequence.
+        mean_over: `"tokens"`, `"sequences"` or `"examples"`, see the table.
+        where: bool, `(batch,)` for sequences or `(batch, time)` for tokens; True counts. `jaxlosses.core.reduction`
+            explains this and the next two.
+        sample_weights: numbers >= 0, `(batch,)` for sequences or `(batch, time)` for tokens: the w_t above.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
     Returns:
         `(batch,)`, or what `reduction` makes of it. A label or length out of range gives NaN, in the gradient too.
 
     Raises:
-        ValueError: if the shapes do not fit, or `normalization` is another.
+        ValueError: if the shapes do not fit, or `mean_over` is another.
         TypeError: if class ids or lengths are not integers.
 
     Example:
@@ -94,53 +97,53 @@ def sequence_cross_entropy(
         Sutskever, Vinyals and Le, Sequence to Sequence Learning with Neural Networks, 2014, arXiv:1409.3215.
     """
     loss = "sequence_cross_entropy"
-    if normalization not in _NORMALIZATIONS:
-        known = ", ".join(map(repr, _NORMALIZATIONS))
-        raise ValueError(f"{loss}: normalization must be one of {known}, got {normalization!r}")
+    one_of(loss, "mean_over", mean_over, ("tokens", "sequences", "examples"))
     shape = checks.to_array(loss, "logits", logits).shape
     if len(shape) != 3:
         raise ValueError(f"{loss}: logits {shape} must be (batch, time, classes)")
-    given = within(loss, "lengths", lengths, shape[:2])
-    z, truth, loss_mask = checks.prepare_scores_and_labels(
+    tokens = prepare_lengths(loss, "lengths", lengths, shape[:2])
+    logits, prepared_labels, token_mask = checks.prepare_scores_and_labels(
         loss,
         where,
         sample_weights,
         axis=-1,
         ignore_label=ignore_label,
-        extra_where=None if lengths is None else given.mask,
+        extra_where=None if lengths is None else tokens.mask,
         logits=logits,
         labels=labels,
     )
-    loss_mask = loss_mask.with_classes(z, -1)
-    assert loss_mask.where is not None
-    there = jnp.broadcast_to(loss_mask.where, shape[:2])
-    weights, loss_mask = _split_weights(loss_mask, of_tokens=sample_weights is not None and np.ndim(sample_weights) > 1)
-    w = jnp.where(there, jnp.ones(shape[:2], z.dtype) if weights is None else weights.astype(z.dtype), 0)
-    surprise = jnp.where(there, smoothed_surprise(z, truth, label_smoothing), 0)
-    total, size = jnp.sum(multiply_inf_safe(w, surprise), axis=1), jnp.sum(w, axis=1)
-    assert loss_mask.where is not None
-    in_range = given.known | ~loss_mask.where
-    if loss_mask.sample_weights is not None:  # a weight of 0 switches a sequence off, whatever it holds
-        in_range |= loss_mask.sample_weights == 0
+    token_mask = token_mask.with_classes(logits, -1)
+    assert token_mask.where is not None
+    token_where = jnp.broadcast_to(token_mask.where, shape[:2])
+    weights_by_token = sample_weights is not None and np.ndim(sample_weights) > 1
+    token_weights, mask = _mask_of_sequences(token_mask, weights_by_token)
+    weights = jnp.ones(shape[:2], logits.dtype) if token_weights is None else token_weights.astype(logits.dtype)
+    weights = jnp.where(token_where, weights, 0)
+    cross_entropy = jnp.where(token_where, smoothed_surprise(logits, prepared_labels, label_smoothing), 0)
+    weighted_sum, weight_sum = jnp.sum(multiply_inf_safe(weights, cross_entropy), axis=1), jnp.sum(weights, axis=1)
+
+    assert mask.where is not None
+    in_range = tokens.in_range | ~mask.where
+    if mask.sample_weights is not None:  # a weight of 0 switches a sequence off, whatever it holds
+        in_range |= mask.sample_weights == 0
     checks.check_values(loss, "lengths", lambda: in_range, f"lie in [0, {shape[1]}]")
-    values = safe_divide(total, size) if normalization == "sequence" else total
-    values *= jnp.where(in_range, 1, jnp.nan).astype(values.dtype)
-    return reduce(values, loss_mask, reduction, counts=size if normalization == "token" else None)
+    values = safe_divide(weighted_sum, weight_sum) if mean_over == "sequences" else weighted_sum
+    return reduce(nan_unless(in_range, values), mask, reduction, weight_sum if mean_over == "tokens" else None)
 
 
-def _split_weights(mask: LossMask, of_tokens: bool) -> tuple[Float[Array, "batch time"] | None, LossMask]:
-    """The weights of tokens inside their sequences, if they are that, and the mask of whole sequences.
+def _mask_of_sequences(mask: LossMask, weights_by_token: bool) -> tuple[Float[Array, "batch time"] | None, LossMask]:
+    """The weights of tokens inside their sequences, if there are any, and the mask of whole sequences.
 
-    A sequence of which no token counts is masked.
+    A sequence is masked if none of its tokens counts.
     """
     weights = mask.sample_weights
-    if weights is not None and of_tokens:
+    if weights is not None and weights_by_token:
         mask = mask.restrict(weights > 0)
     assert mask.where is not None
-    of_sequences = mask._replace(where=jnp.any(mask.where, axis=1), sample_weights=None, shape=None)
-    if weights is None or of_tokens:
-        return weights, of_sequences
-    return None, of_sequences._replace(sample_weights=weights.reshape(-1))
+    by_sequence = mask._replace(where=jnp.any(mask.where, axis=1), sample_weights=None, shape=None)
+    if weights is None or weights_by_token:
+        return weights, by_sequence
+    return None, by_sequence._replace(sample_weights=weights.reshape(-1))
 
 
 def perplexity(
@@ -152,21 +155,22 @@ def perplexity(
     where: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
 ) -> Float[Array, ""]:
-    """Among how many equally likely labels a model hesitates, on average over the tokens.
+    """Perplexity of a language model: exp of the mean cross-entropy over the tokens.
 
-        exp(Σ_b Σ_t w CE(z_bt, y_bt) / Σ_b Σ_t w)
+        exp(Σ_b Σ_t w_t CE(z_bt, y_bt) / Σ_b Σ_t w_t)
 
-    It is 1 for a model that is always sure and right, and the number of classes for one that knows nothing. Over
-    several batches add up `sequence_cross_entropy(..., reduction="parts")` and take `exp` of the mean at the end: the
-    mean of perplexities is something else.
+    It is 1 for a model that predicts every label with probability 1, and the number of classes for one that predicts
+    all classes with the same probability. Over several batches add up
+    `sequence_cross_entropy(..., reduction="parts")` and take `exp` of the mean at the end, and not the mean of
+    perplexities.
 
     Args:
         logits: `(batch, time, classes)`, any numbers; -inf takes a class out.
         labels: `(batch, time)`, class ids; or `(batch, time, classes)`, distributions.
-        lengths: `(batch,)`, how many tokens of each sequence are there; None for all.
+        lengths: `(batch,)`, how many tokens of each sequence are not padding; None for all.
         ignore_label: a class id that counts as padding, such as -100.
-        where: bool, `(batch,)` drops sequences, `(batch, time)` drops tokens; True counts.
-        sample_weights: numbers >= 0, `(batch,)` or `(batch, time)`.
+        where: bool, `(batch,)` for sequences or `(batch, time)` for tokens; True counts.
+        sample_weights: numbers >= 0, `(batch,)` for sequences or `(batch, time)` for tokens.
 
     Returns:
         A number >= 1; it is 1 if there are no tokens.

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import compiled as jl
-from tests.ctc import both, padded, spell, value_and_grad
+from tests.losses.sequences.ctc import both, padded, spell, value_and_grad
 
 settings.register_profile("sequences", max_examples=15, deadline=None, derandomize=True)
 settings.load_profile("sequences")

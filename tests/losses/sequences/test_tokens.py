@@ -1,8 +1,6 @@
 """Cross-entropy of sequences and perplexity, and torch's values for all losses of sequences."""
 
 import functools
-import json
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import compiled as jl
+from tests.golden import golden
 
 NAN, INF = np.nan, np.inf
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "sequences.json").read_text())
+GOLDEN = golden("sequences")
 Z = [2.0, 1.0, 0.1]
 LOGITS = np.array([[Z, [0.5, 0.5, 0.5], [-1.0, 3.0, 0.0]], [Z, [NAN] * 3, [INF] * 3]])
 LABELS = np.array([[0, 2, 1], [0, -77, 9]])
@@ -74,8 +73,8 @@ def test_worked_numbers(double):
     with jax.enable_x64(double):
         tolerance = {"rtol": 1e-9 if double else 1e-5}
         np.testing.assert_allclose(loss(LOGITS, LABELS), 0.4996390563, **tolerance)
-        np.testing.assert_allclose(loss(LOGITS, LABELS, normalization="sequence"), 0.4721027096, **tolerance)
-        np.testing.assert_allclose(loss(LOGITS, LABELS, normalization="batch"), 0.9992781125, **tolerance)
+        np.testing.assert_allclose(loss(LOGITS, LABELS, mean_over="sequences"), 0.4721027096, **tolerance)
+        np.testing.assert_allclose(loss(LOGITS, LABELS, mean_over="examples"), 0.9992781125, **tolerance)
         np.testing.assert_allclose(jl.perplexity(LOGITS, LABELS, lengths=[3, 1]), 1.6481262825, **tolerance)
 
 
@@ -104,7 +103,7 @@ def test_equal_lengths_make_the_means_agree(seed, length):
 @jax.jit
 def MEANS(logits, labels, lengths):  # noqa: N802
     mean = functools.partial(jl.sequence_cross_entropy, logits, labels, lengths=lengths, reduction="mean")
-    return [mean(normalization=how) for how in ("token", "sequence", "batch")]
+    return [mean(mean_over=over) for over in ("tokens", "sequences", "examples")]
 
 
 def test_it_is_the_cross_entropy_of_the_tokens(batch):
@@ -135,26 +134,26 @@ def test_parts_of_two_batches_make_the_perplexity_of_both(batch):
     np.testing.assert_allclose(jnp.exp(sum(parts).mean()), jl.perplexity(logits, labels, lengths=lengths), rtol=1e-6)
 
 
-@pytest.mark.parametrize("normalization", ["token", "sequence", "batch"])
-def test_weights_of_tokens_and_of_sequences(batch, normalization):
+@pytest.mark.parametrize("mean_over", ["tokens", "sequences", "examples"])
+def test_weights_of_tokens_and_of_sequences(batch, mean_over):
     logits, labels = batch
-    mean = functools.partial(jl.sequence_cross_entropy, logits, labels, normalization=normalization, reduction="mean")
+    mean = functools.partial(jl.sequence_cross_entropy, logits, labels, mean_over=mean_over, reduction="mean")
     inside = jnp.array([[1.0, 2, 0, 0, 0]] * 4)
     tokens = jl.softmax_cross_entropy(logits, labels) * inside
-    expected = jnp.sum(tokens) / 4 if normalization == "batch" else jnp.sum(tokens) / 12
+    expected = jnp.sum(tokens) / 4 if mean_over == "examples" else jnp.sum(tokens) / 12
     np.testing.assert_allclose(mean(sample_weights=inside), expected, rtol=1e-6)
     outside = jnp.array([1.0, 0, 3, 0])
     rows = jl.softmax_cross_entropy(logits, labels).sum(1) * outside
-    expected = jnp.sum(rows) / (4 if normalization == "batch" else 20)
+    expected = jnp.sum(rows) / (4 if mean_over == "examples" else 20)
     np.testing.assert_allclose(mean(sample_weights=outside), expected, rtol=1e-6)
 
 
 # Degenerate
 
 
-@pytest.mark.parametrize("normalization", ["token", "sequence", "batch"])
-def test_padding_does_not_leak(normalization):
-    mean = functools.partial(loss, labels=LABELS, normalization=normalization)
+@pytest.mark.parametrize("mean_over", ["tokens", "sequences", "examples"])
+def test_padding_does_not_leak(mean_over):
+    mean = functools.partial(loss, labels=LABELS, mean_over=mean_over)
     gradient = jax.grad(mean)(jnp.array(LOGITS))
     assert jnp.isfinite(gradient).all()
     assert (gradient[1, 1:] == 0).all()
@@ -162,10 +161,10 @@ def test_padding_does_not_leak(normalization):
     np.testing.assert_array_equal(gradient, alone)
 
 
-@pytest.mark.parametrize("normalization", ["token", "sequence", "batch"])
-def test_an_empty_sequence_contributes_nothing(batch, normalization):
+@pytest.mark.parametrize("mean_over", ["tokens", "sequences", "examples"])
+def test_an_empty_sequence_contributes_nothing(batch, mean_over):
     logits, labels = batch
-    mean = functools.partial(jl.sequence_cross_entropy, normalization=normalization, reduction="mean")
+    mean = functools.partial(jl.sequence_cross_entropy, mean_over=mean_over, reduction="mean")
     some = mean(logits, labels, lengths=[5, 0, 2, 0])
     np.testing.assert_allclose(some, mean(logits[::2], labels[::2], lengths=[5, 2]), rtol=1e-6)
     for nothing in (
@@ -211,8 +210,8 @@ def test_a_token_without_classes_is_padding(batch):
 
 def test_shapes_and_words(batch):
     logits, labels = batch
-    with pytest.raises(ValueError, match=r"normalization must be one of 'token', 'sequence', 'batch', got 'mean'"):
-        jl.sequence_cross_entropy(logits, labels, normalization="mean")
+    with pytest.raises(ValueError, match=r"mean_over must be one of 'tokens', 'sequences', 'examples', got 'batch'"):
+        jl.sequence_cross_entropy(logits, labels, mean_over="batch")
     with pytest.raises(ValueError, match=r"sequence_cross_entropy: logits \(5, 3\) must be \(batch, time, classes\)"):
         jl.sequence_cross_entropy(logits[0], labels[0])
     with pytest.raises(ValueError, match=r"sequence_cross_entropy: lengths \(3,\) must be \(4,\)"):

@@ -43,7 +43,7 @@ def test_a_row_states_its_facts(name):
     assert row.family in row.function.__module__
     assert row.citation
     assert row.example_inputs is not None
-    assert row.minimum is not None or row.family == "adversarial"
+    assert row.minimum is not None
     assert len(row.domain) == len(row.inputs)
     assert row.likelihood[0] > 0
     assert row.likelihood[1] > 0

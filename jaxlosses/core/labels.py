@@ -1,8 +1,7 @@
-"""The truth about classes, as ids or as distributions, behind one form: the expected cost under them."""
+"""Class ids or distributions, behind one form: the expected cost of a class under the label."""
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,7 +16,15 @@ from jaxlosses.core.numerics import multiply_inf_safe, nan_unless, replace_posin
 class Labels:
     """One class id, or one distribution over the classes, for each row; `axis` is the class axis of the scores.
 
-    An id that is none of 0 .. num_classes-1 makes the cost of its row NaN, *and its gradient*, whatever the cost is.
+    A loss computes a cost from what `select` leaves of its arrays, and `expected_cost` weighs it. With scores of shape
+    (..., C):
+
+                       class ids (...)                           distributions (..., C)
+        select         (...): the labelled class's entry         (..., C): the arrays as they are
+        expected_cost  (...): the cost itself                    (...): Σ_k t_k cost_k
+
+    So nothing as large as the scores is made for class ids. An id that is none of 0 .. num_classes-1 makes the cost of
+    its row NaN, *and its gradient*, whatever the cost is.
     """
 
     axis: int
@@ -25,24 +32,23 @@ class Labels:
     ids: Int[Array, "..."] | None
     distributions: Float[Array, "..."] | None
 
-    def expected_cost(
-        self, cost: Callable[..., Array], *arrays: Array, weights: Array | None = None
-    ) -> Float[Array, "..."]:
-        """Σ_k w_k t_k cost(...)_k, where the arrays broadcast over the class axis; w is 1 for None.
+    def select(self, *arrays: Array | None) -> list[Any]:
+        """Of each array what the labels point to; arrays broadcast over the class axis, and None stays None."""
+        if self.ids is None:
+            return list(arrays)
+        ids = jnp.clip(self.ids, 0, self.num_classes - 1)
+        return [None if array is None else self._look_up(array, ids) for array in arrays]
 
-        For ids only the labelled class's entry of each array is looked up: nothing as large as the logits is made.
-        """
+    def expected_cost(self, cost: Float[Array, "..."], weights: Array | None = None) -> Float[Array, "..."]:
+        """Σ_k w_k t_k cost_k, for a cost (and weights) made of what `select` returned; w is 1 for None."""
         if self.distributions is not None:
             # 0 · inf = 0 for the classes that are out. A select would do, but XLA's CPU reductions do not fuse one.
             t = self.distributions if weights is None else weights * self.distributions
-            return jnp.sum(t * replace_posinf(cost(*arrays)), self.axis)
+            return jnp.sum(t * replace_posinf(cost), self.axis)
         assert self.ids is not None
-        in_range = (self.ids >= 0) & (self.ids < self.num_classes)
-        ids = jnp.clip(self.ids, 0, self.num_classes - 1)
-        looked_up = cost(*(self._look_up(array, ids) for array in arrays))
         if weights is not None:
-            looked_up = multiply_inf_safe(self._look_up(weights, ids), looked_up)
-        return nan_unless(in_range, looked_up)
+            cost = multiply_inf_safe(weights, cost)
+        return nan_unless((self.ids >= 0) & (self.ids < self.num_classes), cost)
 
     def dense(self, dtype: Any) -> Float[Array, "..."]:
         """Distributions, one-hot for ids."""

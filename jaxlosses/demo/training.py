@@ -74,7 +74,7 @@ class Task(nnx.Module):
     def __init__(self, objective: jl.Objective, batch: Scenes, rngs: nnx.Rngs):
         """Make the network, and log-variances at the optimum for its losses on a first batch.
 
-        From 0 they would travel for hundreds of steps, in which the box drowns the class as it does under equal weights.
+        From 0 they would travel for hundreds of steps, in which the box drowns the class as under equal weights.
         """
         self.net = Reader(rngs)
         data, first = predict(self.net, batch), {}

@@ -106,7 +106,7 @@ def discriminator_loss(
 @_register(
     "generator_loss",
     domain=("logits",),
-    minimum=None,
+    negative_with=(("variant", "minimax"),),
     citation="arXiv:1406.2661",
     example_inputs=lambda key: _example_inputs(key)[:1],
 )

@@ -1,4 +1,4 @@
-"""One distribution against another: a value per row of probabilities.
+"""Entropies and divergences of categorical distributions: a value per row of probabilities.
 
 With predictions q and truth p, both along one axis:
 
@@ -7,11 +7,11 @@ With predictions q and truth p, both along one axis:
     kl_divergence   KL(p‖q)  =  Σ p (log p - log q)
     js_divergence   JS(p, q) = (KL(p‖m) + KL(q‖m))/2,  m = (p + q)/2
 
-`p = 0` contributes 0, also where `q = 0`; `p > 0` at `q = 0` gives +inf. Nothing is renormalised: code lengths that sum
-to less than 1 are as welcome as distributions. For p one-hot, KL and cross-entropy are the same number.
+`p = 0` contributes 0, also where `q = 0`; `p > 0` at `q = 0` gives +inf. Nothing is renormalised: rows need not sum to
+1. For p one-hot, KL and cross-entropy are the same number.
 
-A distribution may be given as probabilities, as their logarithms or as logits (`form`). Where a probability is 0, the
-derivative by it is infinite, and 0 is returned in its place; derivatives by logits are finite everywhere.
+A distribution may be given as probabilities, as their logarithms or as logits (`input_type`). Where a probability is 0,
+the derivative by it is infinite, and 0 is returned in its place; derivatives by logits are finite everywhere.
 """
 
 import functools
@@ -23,11 +23,12 @@ from jax import Array
 from jaxtyping import Float
 
 from jaxlosses.core import checks
+from jaxlosses.core.errors import one_of
 from jaxlosses.core.masks import LossMask
 from jaxlosses.core.numerics import (
-    clip_below,
     log_ratio,
     log_softmax_from_parts,
+    log_with_floor,
     logsumexp_parts,
     multiply_inf_safe,
     relative_entropy,
@@ -65,23 +66,26 @@ _register = functools.partial(
 def entropy(
     probabilities: ArrayLike,
     *,
-    form: str = "probabilities",
-    base: Number | None = None,
+    input_type: str = "probabilities",
+    log_base: Number | None = None,
     axis: int = -1,
     where: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
 ) -> Reduced:
-    """The uncertainty of a distribution: between 0 (one-hot) and log C (uniform).
+    """Shannon entropy of a categorical distribution, as a regulariser for exploration or confidence.
 
         H(p) = -Σ p log p;  dH/dp = -(log p + 1), and 0 at p = 0;  dH/dz = -p (log p + H)
 
+    It is 0 for a one-hot distribution, and log C for the uniform one.
+
     Args:
-        probabilities: `(..., C)`, in [0, 1]; or what `form` says.
-        form: what is given: `"probabilities"`, `"log"` (log p) or `"logits"` (p = softmax(z)).
-        base: of the logarithm; None for nats, 2 for bits.
+        probabilities: `(..., C)`, in [0, 1]; or what `input_type` says.
+        input_type: what is given: `"probabilities"`, `"log"` (log p) or `"logits"` (p = softmax(z)).
+        log_base: of the logarithm; None for nats, 2 for bits.
         axis: the axis of the distribution.
-        where: bool, a start of the shape without `axis`; True counts. See `jaxlosses.core.reduction`, also for the next two.
+        where: bool, a prefix of the shape without `axis`; True counts. `jaxlosses.core.reduction` explains this and the
+            next two.
         sample_weights: numbers >= 0, aligned like `where`.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -89,20 +93,20 @@ def entropy(
         `(...)`, the shape without `axis`; or what `reduction` makes of it.
 
     Raises:
-        ValueError: if `axis` is not there, or `form` is another.
+        ValueError: if `axis` is not there, or `input_type` is another.
 
     Example:
         >>> import jaxlosses as jl
-        >>> jl.entropy([[0.75, 0.25], [0.5, 0.5]], base=2).round(4)
+        >>> jl.entropy([[0.75, 0.25], [0.5, 0.5]], log_base=2).round(4)
         Array([0.8113, 1.    ], dtype=float32)
 
     Reference:
         Shannon, A Mathematical Theory of Communication, 1948, doi:10.1002/j.1538-7305.1948.tb01338.x.
     """
-    _check_form("entropy", form)
+    one_of("entropy", "input_type", input_type, _INPUT_TYPES)
     x, mask = checks.prepare_same_shape("entropy", where, sample_weights, consumed=axis, probabilities=probabilities)
-    p, log_p, mask = _distribution(x, "probabilities", form, axis, mask)
-    return reduce(jnp.sum(multiply_inf_safe(p, -log_p), axis) * _unit(base), mask, reduction)
+    p, log_p, mask = _distribution(x, "probabilities", input_type, axis, mask)
+    return reduce(jnp.sum(multiply_inf_safe(p, -log_p), axis) * _log_base_factor(log_base), mask, reduction)
 
 
 @_register("cross_entropy", domain=("probabilities", "probabilities"), example_inputs=_example)
@@ -110,14 +114,14 @@ def cross_entropy(
     probabilities: ArrayLike,
     targets: ArrayLike,
     *,
-    base: Number | None = None,
+    log_base: Number | None = None,
     eps: Number = 0.0,
     axis: int = -1,
     where: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
 ) -> Reduced:
-    """The mean code length for `targets` under a code made for `probabilities`.
+    """Cross-entropy H(p, q) of predicted probabilities q against a target distribution p, for soft targets.
 
         H(p, q) = -Σ p log q,  q = probabilities, p = targets
 
@@ -126,10 +130,11 @@ def cross_entropy(
     Args:
         probabilities: `(..., C)`, q >= 0, what the model predicts.
         targets: `(..., C)`, p >= 0, the truth.
-        base: of the logarithm; None for nats, 2 for bits.
+        log_base: of the logarithm; None for nats, 2 for bits.
         eps: a floor under q, with zero gradient below it; at 0, `p > 0` at `q = 0` gives +inf.
         axis: the axis of the distributions.
-        where: bool, a start of the shape without `axis`; True counts. See `jaxlosses.core.reduction`, also for the next two.
+        where: bool, a prefix of the shape without `axis`; True counts. `jaxlosses.core.reduction` explains this and the
+            next two.
         sample_weights: numbers >= 0, aligned like `where`.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -152,8 +157,9 @@ def cross_entropy(
     )
     checks.check_probabilities("cross_entropy", "probabilities", q)
     checks.check_probabilities("cross_entropy", "targets", p)
-    log_q = safe_log(clip_below(q, jnp.asarray(eps, q.dtype)))
-    return reduce(jnp.sum(multiply_inf_safe(p, -log_q), axis) * _unit(base), mask, reduction)
+    return reduce(
+        jnp.sum(multiply_inf_safe(p, -log_with_floor(q, eps)), axis) * _log_base_factor(log_base), mask, reduction
+    )
 
 
 @_register("kl_divergence", aliases=("kl",), domain=("log-probabilities", "probabilities"), example_inputs=_log_example)
@@ -161,27 +167,28 @@ def kl_divergence(
     log_predictions: ArrayLike,
     targets: ArrayLike,
     *,
-    form: str = "log_predictions",
-    base: Number | None = None,
+    input_type: str = "log_predictions",
+    log_base: Number | None = None,
     axis: int = -1,
     where: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
 ) -> Reduced:
-    """The code length wasted on `targets` by a code made for the prediction.
+    """Kullback-Leibler divergence KL(targets‖predictions), for distillation and variational objectives.
 
         KL(p‖q) = Σ p (log p - log q),  log q = log_predictions, p = targets;  d/dz = q - p for logits z of q
 
     The first argument is a *log*-probability, as in optax and torch. KL is 0 only at q = p, and not symmetric.
 
     Args:
-        log_predictions: `(..., C)`, log q <= 0; -inf is a probability of 0; or what `form` says.
-        targets: `(..., C)`, p >= 0; or what `form` says.
-        form: what is given: `"log_predictions"` (log q and p), `"log"` (log q and log p), `"probabilities"` (q and p)
-            or `"logits"` (of both).
-        base: of the logarithm; None for nats, 2 for bits.
+        log_predictions: `(..., C)`, log q <= 0; -inf is a probability of 0; or what `input_type` says.
+        targets: `(..., C)`, p >= 0; or what `input_type` says.
+        input_type: what is given: `"log_predictions"` (log q and p), `"log"` (log q and log p), `"probabilities"` (q
+            and p) or `"logits"` (of both).
+        log_base: of the logarithm; None for nats, 2 for bits.
         axis: the axis of the distributions; it is summed (torch's `"mean"` divides by its length, which is not KL).
-        where: bool, a start of the shape without `axis`; True counts. See `jaxlosses.core.reduction`, also for the next two.
+        where: bool, a prefix of the shape without `axis`; True counts. `jaxlosses.core.reduction` explains this and the
+            next two.
         sample_weights: numbers >= 0, aligned like `where`.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -190,26 +197,26 @@ def kl_divergence(
         Where p = 0 the value and both gradients are 0.
 
     Raises:
-        ValueError: if the shapes differ, `axis` is not there, or `form` is another.
+        ValueError: if the shapes differ, `axis` is not there, or `input_type` is another.
 
     Example:
         >>> import jax.numpy as jnp, jaxlosses as jl
         >>> jl.kl_divergence(jnp.log(jnp.array([0.2, 0.5, 0.3])), [0.5, 0.3, 0.2])
         Array(0.2238, dtype=float32)
-        >>> jl.kl_divergence([0.2, 0.5, 0.3], [0.5, 0.3, 0.2], form="probabilities")
+        >>> jl.kl_divergence([0.2, 0.5, 0.3], [0.5, 0.3, 0.2], input_type="probabilities")
         Array(0.2238, dtype=float32)
 
     Reference:
         Kullback and Leibler, On Information and Sufficiency, 1951, doi:10.1214/aoms/1177729694.
     """
-    _check_form("kl_divergence", form, "log_predictions")
+    one_of("kl_divergence", "input_type", input_type, ("log_predictions", *_INPUT_TYPES))
     x, y, mask = checks.prepare_same_shape(
         "kl_divergence", where, sample_weights, consumed=axis, log_predictions=log_predictions, targets=targets
     )
-    first, second = ("log", "probabilities") if form == "log_predictions" else (form, form)
+    first, second = ("log", "probabilities") if input_type == "log_predictions" else (input_type, input_type)
     _, log_q, mask = _distribution(x, "log_predictions", first, axis, mask)
     p, log_p, mask = _distribution(y, "targets", second, axis, mask)
-    return reduce(jnp.sum(relative_entropy(p, log_p, log_q), axis) * _unit(base), mask, reduction)
+    return reduce(jnp.sum(relative_entropy(p, log_p, log_q), axis) * _log_base_factor(log_base), mask, reduction)
 
 
 @_register(
@@ -223,26 +230,27 @@ def js_divergence(
     p: ArrayLike,
     q: ArrayLike,
     *,
-    form: str = "probabilities",
-    base: Number | None = None,
+    input_type: str = "probabilities",
+    log_base: Number | None = None,
     axis: int = -1,
     where: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
 ) -> Reduced:
-    """What two distributions differ from their middle, on average: a symmetric KL that is never infinite.
+    """Jensen-Shannon divergence: the symmetric, bounded KL to the mixture, also for distributions of different support.
 
         JS(p, q) = (KL(p‖m) + KL(q‖m))/2,  m = (p + q)/2;   dJS/dp = log(p/m)/2, and 0 at p = 0
 
     Its square root is a metric.
 
     Args:
-        p: `(..., C)`, in [0, 1]; or what `form` says.
-        q: `(..., C)`, the same shape and form.
-        form: what is given: `"probabilities"`, `"log"` (log p and log q) or `"logits"` (of both).
-        base: of the logarithm; None for nats, 2 for bits.
+        p: `(..., C)`, in [0, 1]; or what `input_type` says.
+        q: `(..., C)`, the same shape and type.
+        input_type: what is given: `"probabilities"`, `"log"` (log p and log q) or `"logits"` (of both).
+        log_base: of the logarithm; None for nats, 2 for bits.
         axis: the axis of the distributions.
-        where: bool, a start of the shape without `axis`; True counts. See `jaxlosses.core.reduction`, also for the next two.
+        where: bool, a prefix of the shape without `axis`; True counts. `jaxlosses.core.reduction` explains this and the
+            next two.
         sample_weights: numbers >= 0, aligned like `where`.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -250,7 +258,7 @@ def js_divergence(
         `(...)`, the shape without `axis`, in [0, log 2] for normalised p and q; or what `reduction` makes of it.
 
     Raises:
-        ValueError: if the shapes differ, `axis` is not there, or `form` is another.
+        ValueError: if the shapes differ, `axis` is not there, or `input_type` is another.
 
     Example:
         >>> import jaxlosses as jl
@@ -260,46 +268,41 @@ def js_divergence(
     Reference:
         Lin, Divergence Measures Based on the Shannon Entropy, 1991, doi:10.1109/18.61115.
     """
-    _check_form("js_divergence", form)
+    one_of("js_divergence", "input_type", input_type, _INPUT_TYPES)
     x, y, mask = checks.prepare_same_shape("js_divergence", where, sample_weights, consumed=axis, p=p, q=q)
-    p_, log_p, mask = _distribution(x, "p", form, axis, mask)
-    q_, log_q, mask = _distribution(y, "q", form, axis, mask)
-    return reduce(jnp.sum(_from_the_middle(p_, log_p, q_, log_q), axis) / 2 * _unit(base), mask, reduction)
+    p_, log_p, mask = _distribution(x, "p", input_type, axis, mask)
+    q_, log_q, mask = _distribution(y, "q", input_type, axis, mask)
+    return reduce(jnp.sum(_pointwise_js(p_, log_p, q_, log_q), axis) / 2 * _log_base_factor(log_base), mask, reduction)
 
 
 @jax.custom_jvp
-def _from_the_middle(
+def _pointwise_js(
     p: Float[Array, "*s"], log_p: Float[Array, "*s"], q: Float[Array, "*s"], log_q: Float[Array, "*s"]
 ) -> Float[Array, "*s"]:
     log_m = safe_log((p + q) / 2)
     return relative_entropy(p, log_p, log_m) + relative_entropy(q, log_q, log_m)
 
 
-@functools.partial(_from_the_middle.defjvp, symbolic_zeros=True)
-def _from_the_middle_jvp(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+@functools.partial(_pointwise_js.defjvp, symbolic_zeros=True)
+def _pointwise_js_jvp(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
     (p, log_p, q, log_q), (dp, _, dq, _) = primals, tangents
     log_m = safe_log((p + q) / 2)  # what moves the logarithms cancels: p · dp/p + q · dq/q = (p + q) · dm/m
-    return _from_the_middle(*primals), scale_tangent(dp, log_ratio(p, log_p, log_m)) + scale_tangent(
+    return _pointwise_js(*primals), scale_tangent(dp, log_ratio(p, log_p, log_m)) + scale_tangent(
         dq, log_ratio(q, log_q, log_m)
     )
 
 
-FORMS = ("probabilities", "log", "logits")
-
-
-def _check_form(loss: str, form: str, *more: str) -> None:
-    if form not in (*more, *FORMS):
-        raise ValueError(f"{loss}: form must be one of {', '.join(map(repr, (*more, *FORMS)))}, got {form!r}")
+_INPUT_TYPES = ("probabilities", "log", "logits")
 
 
 def _distribution(
-    x: Float[Array, "*s"], argument: str, form: str, axis: int, mask: LossMask
+    x: Float[Array, "*s"], argument: str, input_type: str, axis: int, mask: LossMask
 ) -> tuple[Float[Array, "*s"], Float[Array, "*s"], LossMask]:
     """The probabilities and their logarithms; a row of logits without any class counts as masked."""
-    if form == "probabilities":
+    if input_type == "probabilities":
         checks.check_probabilities(mask.loss, argument, x)
         return x, safe_log(x), mask
-    if form == "log":
+    if input_type == "log":
         checks.check_values(
             mask.loss, argument, lambda: x <= 0, "be <= 0, the logarithms of probabilities (log_softmax?)"
         )
@@ -308,5 +311,5 @@ def _distribution(
     return jnp.exp(log_p), log_p, mask.with_classes(x, axis)
 
 
-def _unit(base: Number | None) -> Number:
-    return 1.0 if base is None else 1 / jnp.log(base)
+def _log_base_factor(log_base: Number | None) -> Number:
+    return 1.0 if log_base is None else 1 / jnp.log(log_base)

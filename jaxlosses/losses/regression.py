@@ -1,12 +1,12 @@
-"""Distance between numbers: a value per element, from the residual `r = predictions - targets`.
+"""Regression losses: a value per element, from the residual `r = predictions - targets`.
 
     absolute_error    |r|                                     minimised by the median
     squared_error     r²                                      minimised by the mean
     smooth_l1_loss    r²/(2β) inside |r| < β, |r| - β/2 out   slope at most 1
     huber_loss        r²/2    inside |r| < δ, δ(|r| - δ/2)    = δ · smooth L1 with β = δ
 
-The absolute error is robust to outliers and has a kink at 0; the squared error is smooth and follows outliers. The
-other two are quadratic near 0 and linear far out.
+The absolute error is robust to outliers and has a kink at 0; the squared error is smooth and sensitive to outliers.
+The other two are quadratic near 0 and linear far from it.
 """
 
 import functools
@@ -43,15 +43,15 @@ def absolute_error(
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
 ) -> Reduced:
-    """The distance between prediction and target (L1; its mean is the MAE).
+    """Absolute error (L1 loss; its mean is the MAE): regression to the conditional median, robust to outliers.
 
         l = |r|,  r = predictions - targets;  dl/dr = sign(r), and 0 at r = 0
 
     Args:
         predictions: `(...)`, any numbers.
         targets: `(...)`, the same shape.
-        where: bool, a start of the shape; True counts. See `jaxlosses.core.reduction`, also for the next two.
-        sample_weights: numbers >= 0, a start of the shape.
+        where: bool, a prefix of the shape; True counts. `jaxlosses.core.reduction` explains this and the next two.
+        sample_weights: numbers >= 0, a prefix of the shape.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
     Returns:
@@ -83,17 +83,17 @@ def squared_error(
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
 ) -> Reduced:
-    """The squared distance between prediction and target (L2; its mean is the MSE).
+    """Squared error (L2 loss without the factor 1/2; its mean is the MSE): regression to the conditional mean.
 
         l = r²,  r = predictions - targets;  dl/dr = 2r
 
-    There is no factor 1/2: `optax.l2_loss` is half of this.
+    `optax.l2_loss` is half of this.
 
     Args:
         predictions: `(...)`, any numbers.
         targets: `(...)`, the same shape.
-        where: bool, a start of the shape; True counts. See `jaxlosses.core.reduction`, also for the next two.
-        sample_weights: numbers >= 0, a start of the shape.
+        where: bool, a prefix of the shape; True counts. `jaxlosses.core.reduction` explains this and the next two.
+        sample_weights: numbers >= 0, a prefix of the shape.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
     Returns:
@@ -126,7 +126,7 @@ def smooth_l1_loss(
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
 ) -> Reduced:
-    """The absolute error with its kink rounded off.
+    """Smooth L1 loss (Fast R-CNN): quadratic below `beta`, slope 1 above; the usual choice for box offsets.
 
         l = r²/(2β)  if |r| < β,  else |r| - β/2
 
@@ -135,9 +135,9 @@ def smooth_l1_loss(
     Args:
         predictions: `(...)`, any numbers.
         targets: `(...)`, the same shape.
-        beta: β >= 0, where the parabola ends; 0 gives the absolute error.
-        where: bool, a start of the shape; True counts. See `jaxlosses.core.reduction`, also for the next two.
-        sample_weights: numbers >= 0, a start of the shape.
+        beta: β >= 0, where the quadratic part ends; 0 gives the absolute error.
+        where: bool, a prefix of the shape; True counts. `jaxlosses.core.reduction` explains this and the next two.
+        sample_weights: numbers >= 0, a prefix of the shape.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
     Returns:
@@ -158,9 +158,9 @@ def smooth_l1_loss(
         "smooth_l1_loss", where, sample_weights, predictions=predictions, targets=targets
     )
     r = predictions - targets
-    near = jnp.abs(r) < beta
-    parabola = jnp.where(near, r, 0) ** 2 / (2 * jnp.where(jnp.equal(beta, 0), 1, beta))
-    values = jnp.where(near, parabola, abs_zero_grad(r) - 0.5 * beta)
+    is_quadratic = jnp.abs(r) < beta
+    quadratic = jnp.where(is_quadratic, r, 0) ** 2 / (2 * jnp.where(jnp.equal(beta, 0), 1, beta))
+    values = jnp.where(is_quadratic, quadratic, abs_zero_grad(r) - 0.5 * beta)
     return reduce(values, mask, reduction)
 
 
@@ -174,7 +174,7 @@ def huber_loss(
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
 ) -> Reduced:
-    """Half the squared error, continued by straight lines.
+    """Huber loss: half the squared error up to `delta`, linear beyond, which bounds the influence of outliers.
 
         l = r²/2  if |r| < δ,  else δ(|r| - δ/2)
 
@@ -183,9 +183,9 @@ def huber_loss(
     Args:
         predictions: `(...)`, any numbers.
         targets: `(...)`, the same shape.
-        delta: δ > 0, where the parabola ends; statisticians take 1.345.
-        where: bool, a start of the shape; True counts. See `jaxlosses.core.reduction`, also for the next two.
-        sample_weights: numbers >= 0, a start of the shape.
+        delta: δ > 0, where the quadratic part ends; statisticians take 1.345.
+        where: bool, a prefix of the shape; True counts. `jaxlosses.core.reduction` explains this and the next two.
+        sample_weights: numbers >= 0, a prefix of the shape.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
     Returns:
@@ -206,7 +206,10 @@ def huber_loss(
         "huber_loss", where, sample_weights, predictions=predictions, targets=targets
     )
     r = predictions - targets
-    near = jnp.abs(r) < delta
-    width = jnp.where(near, 1, jnp.asarray(delta, r.dtype))  # an infinite δ is never reached, and would give NaN
-    values = jnp.where(near, 0.5 * jnp.where(near, r, 0) ** 2, width * (abs_zero_grad(r) - 0.5 * width))
+    is_quadratic = jnp.abs(r) < delta
+    quadratic = 0.5 * jnp.where(is_quadratic, r, 0) ** 2
+    slope = jnp.where(
+        is_quadratic, 1, jnp.asarray(delta, r.dtype)
+    )  # an infinite δ is never reached, and would give NaN
+    values = jnp.where(is_quadratic, quadratic, slope * (abs_zero_grad(r) - 0.5 * slope))
     return reduce(values, mask, reduction)

@@ -1,11 +1,10 @@
-"""Yes or no, for each score on its own: binary problems and multi-label ones. A value per element.
+"""Sigmoid losses, for binary and multi-label classification: every logit is a yes or no of its own, with a value.
 
 Both halves of the cross-entropy are written as softplus, so that neither cancels: -log σ(x) = softplus(-x) and
 -log(1 - σ(x)) = softplus(x). Labels may be soft, anywhere in [0, 1].
 """
 
 import functools
-from collections.abc import Hashable
 from typing import cast
 
 import jax
@@ -13,11 +12,11 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from jaxlosses.core import checks
-from jaxlosses.core.numerics import clip_below, multiply_inf_safe, safe_log, softplus
+from jaxlosses.core import checks, collectives
+from jaxlosses.core.numerics import log_with_floor, multiply_inf_safe, softplus
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, Reduced
-from jaxlosses.losses.classification.multiclass import normalized
+from jaxlosses.losses.classification._shared import divide_by_normalizer
 from jaxlosses.registry import register
 
 __all__ = ["binary_cross_entropy", "sigmoid_binary_cross_entropy", "sigmoid_focal_loss"]
@@ -53,7 +52,7 @@ def sigmoid_binary_cross_entropy(
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
 ) -> Reduced:
-    """How surprised the sigmoid of a logit is by its label.
+    """Binary cross-entropy on logits, element by element, for binary and multi-label classification.
 
         l = -w₊ t log σ(x) - (1 - t) log(1 - σ(x));   dl/dx = σ(x) - t  (w₊ = 1)
         with α:   l = -α w₊ t log σ(x) - (1 - α)(1 - t) log(1 - σ(x))
@@ -65,8 +64,8 @@ def sigmoid_binary_cross_entropy(
             `(1, L)`); None for 1.
         alpha: α in [0, 1], what positives weigh against negatives, shaped like `pos_weight`; 1/2 halves the loss, None
             leaves it. Holistically-nested edges: `1 - labels.mean((1, 2), keepdims=True)`, the share of negatives.
-        where: bool, a start of the shape; True counts. See `jaxlosses.core.reduction`, also for the next two.
-        sample_weights: numbers >= 0, a start of the shape.
+        where: bool, a prefix of the shape; True counts. `jaxlosses.core.reduction` explains this and the next two.
+        sample_weights: numbers >= 0, a prefix of the shape.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
     Returns:
@@ -88,12 +87,12 @@ def sigmoid_binary_cross_entropy(
         "sigmoid_binary_cross_entropy", where, sample_weights, logits=logits, labels=labels
     )
     checks.check_probabilities("sigmoid_binary_cross_entropy", "labels", t)
-    positive, negative = _for_each(mask.loss, "pos_weight", pos_weight, x), 1.0
+    positive_weight, negative_weight = _broadcast_weight(mask.loss, "pos_weight", pos_weight, x), 1.0
     if alpha is not None:
-        share = _for_each(mask.loss, "alpha", alpha, x)
-        checks.check_probabilities(mask.loss, "alpha", jnp.asarray(share))
-        positive, negative = share * positive, 1 - share
-    return reduce(_surprise(x, t, positive, negative), mask, reduction)
+        balance = _broadcast_weight(mask.loss, "alpha", alpha, x)
+        checks.check_probabilities(mask.loss, "alpha", jnp.asarray(balance))
+        positive_weight, negative_weight = balance * positive_weight, 1 - balance
+    return reduce(_cross_entropy(x, t, positive_weight, negative_weight), mask, reduction)
 
 
 @_register("sigmoid_focal_loss", aliases=("sigmoid_focal",), citation="arXiv:1708.02002")
@@ -104,12 +103,12 @@ def sigmoid_focal_loss(
     gamma: Number = 2.0,
     alpha: Number | None = None,
     normalizer: Number | str | None = None,
-    axis_name: Hashable | None = None,
+    axis_name: collectives.AxisName | None = None,
     where: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
 ) -> Reduced:
-    """Binary cross-entropy that turns down what is already classified well.
+    """Focal loss (RetinaNet): sigmoid cross-entropy times (1 - p_t)^γ, for detection with many easy negatives.
 
         l = α_t (1 - p_t)^γ (-t log p - (1 - t) log(1 - p)),  p = σ(x)
         p_t = t p + (1 - t)(1 - p),   α_t = t α + (1 - t)(1 - α)
@@ -121,17 +120,20 @@ def sigmoid_focal_loss(
         alpha: the weight of positives, in [0, 1]; RetinaNet takes 0.25. None for no weights at all.
         normalizer: what every value is divided by, or 1 if that is larger: a number, or `"positives"` for Σt over the
             batch, which with `reduction="sum"` is RetinaNet's loss; None for 1.
-        axis_name: the mapped axis of devices, or several, whose positives belong to the batch as well.
-        where: bool, a start of the shape; True counts. See `jaxlosses.core.reduction`, also for the next two.
-        sample_weights: numbers >= 0, a start of the shape.
+        axis_name: with `"positives"`, the mapped axis of devices (or several) whose positives are counted together.
+            Inside `shard_map` it must be given; `()` counts the positives of each device's own batch.
+        where: bool, a prefix of the shape; True counts. `jaxlosses.core.reduction` explains this and the next two.
+        sample_weights: numbers >= 0, a prefix of the shape.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
     Returns:
         `(...)`, at least 0; or what `reduction` makes of it. Value and derivatives are finite for
-        all logits within ±1e30. Labels are data: at exactly 0 or 1 their own gradient leaves out the focus.
+        all logits within ±1e30. Labels are data: at exactly 0 or 1 the gradient with respect to them leaves out the
+        factor (1 - p_t)^γ.
 
     Raises:
-        ValueError: if the shapes differ (nothing is broadcast), or `normalizer` is another word.
+        ValueError: if the shapes differ (nothing is broadcast), `normalizer` is another word, or `"positives"` are
+            those of several devices and `axis_name` is not given.
 
     Example:
         >>> import jaxlosses as jl
@@ -141,20 +143,22 @@ def sigmoid_focal_loss(
     Reference:
         Lin, Goyal, Girshick, He and Dollár, Focal Loss for Dense Object Detection, 2017, arXiv:1708.02002.
     """
+    if normalizer == "positives":
+        collectives.check_axis_name("sigmoid_focal_loss", axis_name)
+    elif isinstance(normalizer, str):
+        raise ValueError(f"sigmoid_focal_loss: normalizer must be a number or 'positives', got {normalizer!r}")
     x, t, mask = checks.prepare_same_shape("sigmoid_focal_loss", where, sample_weights, logits=logits, labels=labels)
     checks.check_probabilities("sigmoid_focal_loss", "labels", t)
-    cost = _surprise(x, t)
-    lost = jnp.isinf(cost)  # by an infinite logit on the wrong side: the value is infinite, the gradient 0
-    values = jnp.where(lost, jnp.inf, jnp.exp(gamma * _log_miss(x, t)) * jnp.where(lost, 0, cost))
+    cost = _cross_entropy(x, t)
+    infinite_cost = jnp.isinf(cost)  # an infinite logit on the wrong side: the value is infinite, the gradient 0
+    focus = jnp.exp(gamma * _log_one_minus_pt(x, t))
+    values = jnp.where(infinite_cost, jnp.inf, focus * jnp.where(infinite_cost, 0, cost))
     if alpha is not None:
         alpha = jnp.asarray(alpha, x.dtype)
         values = multiply_inf_safe(t * alpha + (1 - t) * (1 - alpha), values)
     if normalizer == "positives":
-        normalizer = cast(Array, reduce(t, mask, "sum"))
-        normalizer = normalizer if axis_name is None else jax.lax.psum(normalizer, axis_name)
-    if isinstance(normalizer, str):
-        raise ValueError(f"sigmoid_focal_loss: normalizer must be a number or 'positives', got {normalizer!r}")
-    return reduce(normalized(values, normalizer), mask, reduction)
+        normalizer = collectives.psum(reduce(t, mask, "sum"), axis_name)
+    return reduce(divide_by_normalizer(values, cast(Number | None, normalizer)), mask, reduction)
 
 
 @_register(
@@ -173,7 +177,7 @@ def binary_cross_entropy(
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
 ) -> Reduced:
-    """How surprised a probability is by its label (log loss).
+    """Binary cross-entropy (log loss) of probabilities, for models that give no logits.
 
         l = -t log max(p, ε) - (1 - t) log max(1 - p, ε)
 
@@ -183,8 +187,8 @@ def binary_cross_entropy(
         probabilities: `(...)`, p in [0, 1].
         labels: `(...)`, t in [0, 1], the same shape.
         eps: ε > 0, the floor, with zero gradient below it; None for the machine epsilon of the precision computed in.
-        where: bool, a start of the shape; True counts. See `jaxlosses.core.reduction`, also for the next two.
-        sample_weights: numbers >= 0, a start of the shape.
+        where: bool, a prefix of the shape; True counts. `jaxlosses.core.reduction` explains this and the next two.
+        sample_weights: numbers >= 0, a prefix of the shape.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
     Returns:
@@ -206,18 +210,22 @@ def binary_cross_entropy(
     )
     checks.check_probabilities("binary_cross_entropy", "probabilities", p)
     checks.check_probabilities("binary_cross_entropy", "labels", t)
-    floor = jnp.asarray(jnp.finfo(p.dtype).eps if eps is None else eps, p.dtype)
-    log_p, log_not_p = safe_log(clip_below(p, floor)), safe_log(clip_below(1 - p, floor))
-    return reduce(t * -log_p + (1 - t) * -log_not_p, mask, reduction)
+    floor = jnp.finfo(p.dtype).eps if eps is None else eps
+    values = t * -log_with_floor(p, floor) + (1 - t) * -log_with_floor(1 - p, floor)
+    return reduce(values, mask, reduction)
 
 
-def _surprise(
-    x: Float[Array, "*s"], t: Float[Array, "*s"], positive: Array | float = 1.0, negative: Array | float = 1.0
+def _cross_entropy(
+    x: Float[Array, "*s"],
+    t: Float[Array, "*s"],
+    positive_weight: Array | float = 1.0,
+    negative_weight: Array | float = 1.0,
 ) -> Float[Array, "*s"]:
-    return multiply_inf_safe(positive * t, softplus(-x)) + multiply_inf_safe(negative * (1 - t), softplus(x))
+    positive = multiply_inf_safe(positive_weight * t, softplus(-x))
+    return positive + multiply_inf_safe(negative_weight * (1 - t), softplus(x))
 
 
-def _log_miss(x: Float[Array, "*s"], t: Float[Array, "*s"]) -> Float[Array, "*s"]:
+def _log_one_minus_pt(x: Float[Array, "*s"], t: Float[Array, "*s"]) -> Float[Array, "*s"]:
     """log(1 - p_t) = log(t σ(-x) + (1 - t) σ(x)), finite for every logit, infinite ones included."""
     x = jnp.clip(x, -1e30, 1e30)
     log_t = jnp.where(t > 0, jnp.log(jnp.where(t > 0, t, 1)), -jnp.inf)
@@ -225,8 +233,8 @@ def _log_miss(x: Float[Array, "*s"], t: Float[Array, "*s"]) -> Float[Array, "*s"
     return jnp.logaddexp(log_t - softplus(x), log_not_t - softplus(-x))
 
 
-def _for_each(loss: str, name: str, value: ArrayLike | None, x: Float[Array, "..."]) -> Array | float:
-    """A number for all elements, or for each along some axes; 1 for None."""
+def _broadcast_weight(loss: str, name: str, value: ArrayLike | None, x: Float[Array, "..."]) -> Array | float:
+    """A weight of all elements, or an array of weights that broadcasts to them with the same rank; 1 for None."""
     if value is None:
         return 1.0
     weight = checks.to_array(loss, name, value).astype(x.dtype)

@@ -1,4 +1,4 @@
-"""Against unequal classes: weights from the numbers of examples, and a mask of the hardest ones.
+"""Class imbalance: class weights from the numbers of examples, and hard example mining.
 
 With n_c examples of class c, N of all, and C classes:
 
@@ -6,7 +6,8 @@ With n_c examples of class c, N of all, and C classes:
     median_frequency_weights     median(f) / f_c             f_c = n_c over the size of the images that show c
     effective_number_weights     (1 - β) / (1 - β^n_c)       from 1 for every class (β = 0) to 1/n_c (β = 1)
 
-A class without examples weighs 0. All are plain arrays: pass them as `class_weights`.
+A class without examples has weight 0. All are plain arrays: pass them as `class_weights`. `hard_example_mask` selects
+elements instead: pass its mask as `where`.
 """
 
 import jax
@@ -22,21 +23,21 @@ from jaxlosses.core.types import ArrayLike, Number
 __all__ = [
     "class_counts",
     "effective_number_weights",
-    "hardest",
+    "hard_example_mask",
     "inverse_frequency_weights",
     "median_frequency_weights",
 ]
 
 
-def class_counts(labels: ArrayLike, classes: int, *, where: ArrayLike | None = None) -> Int[Array, " classes"]:
-    """How often each class occurs.
+def class_counts(labels: ArrayLike, num_classes: int, *, where: ArrayLike | None = None) -> Int[Array, " classes"]:
+    """Class frequencies: how often each class occurs among the labels, from which class weights are made.
 
         n_c = Σ_i 1[y_i = c]
 
     Args:
         labels: `(...)`, class ids; one that is out of range, such as an ignored label, is not counted.
-        classes: C, the number of classes.
-        where: bool, a start of the shape; True counts.
+        num_classes: C, the number of classes.
+        where: bool, a prefix of the shape; True counts.
 
     Returns:
         `(C,)`, integers.
@@ -52,19 +53,16 @@ def class_counts(labels: ArrayLike, classes: int, *, where: ArrayLike | None = N
     Reference:
         A histogram; the word is from Pearson, 1895, doi:10.1098/rsta.1895.0010.
     """
-    ids = checks.to_array("class_counts", "labels", labels)
-    if not jnp.issubdtype(ids.dtype, jnp.integer):
-        raise TypeError(f"class_counts: labels must be integers, got {ids.dtype}; labels.astype(jnp.int32)?")
-    ids = ids.astype(jnp.int32)
-    loss_mask = checks.make_mask("class_counts", where, None, ids.shape)
-    counted = (ids >= 0) & (ids < classes)
-    if loss_mask.where is not None:
-        counted &= align(loss_mask.where, ids.ndim)
-    return jnp.bincount(jnp.where(counted, ids, classes).ravel(), length=classes + 1)[:classes]
+    ids = checks.to_integers("class_counts", "labels", labels)
+    mask = checks.make_mask("class_counts", where, None, ids.shape)
+    counted = (ids >= 0) & (ids < num_classes)
+    if mask.where is not None:
+        counted &= align(mask.where, ids.ndim)
+    return jnp.bincount(jnp.where(counted, ids, num_classes).ravel(), length=num_classes + 1)[:num_classes]
 
 
 def inverse_frequency_weights(counts: ArrayLike) -> Float[Array, " classes"]:
-    """Weights under which every class has the same total ("balanced").
+    """Balanced class weights: inverse class frequencies, so that every class has the same total weight.
 
         w_c = N / (C n_c),  N = Σ n_c
 
@@ -75,7 +73,7 @@ def inverse_frequency_weights(counts: ArrayLike) -> Float[Array, " classes"]:
         `(C,)`, 0 for a class without examples.
 
     Raises:
-        ValueError: if `counts` is no vector.
+        ValueError: if `counts` is not a vector.
 
     Example:
         >>> import jaxlosses as jl
@@ -90,7 +88,7 @@ def inverse_frequency_weights(counts: ArrayLike) -> Float[Array, " classes"]:
 
 
 def median_frequency_weights(counts: ArrayLike, totals: ArrayLike | None = None) -> Float[Array, " classes"]:
-    """Weights that leave the class of median frequency as it is.
+    """Median-frequency class weights, for segmentation: 1 for the class of median frequency, more for rarer ones.
 
         w_c = median(f) / f_c,  f_c = n_c / m_c
 
@@ -102,7 +100,7 @@ def median_frequency_weights(counts: ArrayLike, totals: ArrayLike | None = None)
         `(C,)`, 0 for a class without examples; the median is taken over the others.
 
     Raises:
-        ValueError: if `counts` is no vector, or `totals` has another shape.
+        ValueError: if `counts` is not a vector, or `totals` has another shape.
 
     Example:
         >>> import jaxlosses as jl
@@ -127,9 +125,12 @@ def median_frequency_weights(counts: ArrayLike, totals: ArrayLike | None = None)
 def effective_number_weights(
     counts: ArrayLike, *, beta: Number = 0.999, rescale: bool = True
 ) -> Float[Array, " classes"]:
-    """Weights by the number of examples that tell something new, each overlapping a little with the ones before.
+    """Class-balanced weights by the effective number of samples, which grows more slowly than their number.
 
         w_c = (1 - β) / (1 - β^n_c)
+
+    Each further example of a class overlaps with the earlier ones and adds less: the effective number of n examples is
+    (1 - β^n) / (1 - β).
 
     Args:
         counts: `(C,)`, n_c >= 0: `class_counts`.
@@ -140,7 +141,7 @@ def effective_number_weights(
         `(C,)`, 0 for a class without examples.
 
     Raises:
-        ValueError: if `counts` is no vector.
+        ValueError: if `counts` is not a vector.
 
     Example:
         >>> import jaxlosses as jl
@@ -153,17 +154,17 @@ def effective_number_weights(
     n = _vector("effective_number_weights", "counts", counts)
     beta = jnp.asarray(beta, n.dtype)
     checks.check_values("effective_number_weights", "beta", lambda: (beta >= 0) & (beta <= 1), "lie in [0, 1]")
-    everything = beta == 1
+    inverse_count = beta == 1
     # 1 - β^n without cancellation for β near 1, where it is n (1 - β)
-    effective = -jnp.expm1(n * jnp.log(jnp.where(everything | (beta == 0), 0.5, beta)))
+    effective = -jnp.expm1(n * jnp.log(jnp.where(inverse_count | (beta == 0), 0.5, beta)))
     weights = jnp.where(beta == 0, 1, safe_divide(1 - jnp.broadcast_to(beta, n.shape), effective))
-    weights = jnp.where(n > 0, jnp.where(everything, safe_divide(jnp.ones_like(n), n), weights), 0)
+    weights = jnp.where(n > 0, jnp.where(inverse_count, safe_divide(jnp.ones_like(n), n), weights), 0)
     if not rescale:
         return weights
     return weights * safe_divide(jnp.sum(n > 0, dtype=n.dtype), jnp.sum(weights))
 
 
-def hardest(
+def hard_example_mask(
     losses: ArrayLike,
     *,
     k: Number | None = None,
@@ -174,35 +175,35 @@ def hardest(
     axis: int | None = None,
     where: ArrayLike | None = None,
 ) -> Bool[Array, "*s"]:
-    """Which elements of a loss are hardest (online hard example mining): a mask to be passed to that loss.
+    """Online hard example mining (OHEM): the mask of the elements with the largest losses, to pass as `where`.
 
         the k largest;   the largest ratio · n;   all above the threshold;   all positives and
         the negative_ratio · (number of positives) largest negatives (SSD)
 
-    Give exactly one of `k`, `ratio` and `positives`, or a `threshold`, with `k` if a minimum is to be kept. No gradient
-    flows through the choice. XLA computes `losses` once if the loss is called again with the mask.
+    Give exactly one of `k`, `ratio` and `positives`, or a `threshold`, with `k` for a minimum number. No gradient flows
+    through the selection. XLA computes `losses` once if the loss is called again with the mask.
 
     Args:
-        losses: `(...)`, any loss with `reduction="none"`; NaN counts as hardest, so that it stays seen.
-        k: how many to keep.
-        ratio: which part of the unmasked ones to keep, in [0, 1], rounded up.
-        threshold: keep what is larger.
-        positives: bool, the shape of `losses`: kept always.
-        negative_ratio: how many negatives to keep for each positive.
-        axis: choose along this axis, such as the anchors of an image; None for among all.
-        where: bool, a start of the shape; a masked element is never chosen.
+        losses: `(...)`, any loss with `reduction="none"`; NaN counts as the largest, so that it is not hidden.
+        k: how many to select.
+        ratio: which fraction of the unmasked ones to select, in [0, 1], rounded up.
+        threshold: select what is larger.
+        positives: bool, the shape of `losses`: selected always.
+        negative_ratio: how many negatives to select for each positive.
+        axis: select along this axis, such as the anchors of an image; None for among all.
+        where: bool, a prefix of the shape; a masked element is never selected.
 
     Returns:
         bool, the shape of `losses`. Of equal losses those that come first.
 
     Raises:
-        ValueError: if it is not said how many to keep, in one way only; or `axis` is not there.
+        ValueError: if there is not exactly one of the criteria above, or `axis` is not an axis of `losses`.
         TypeError: if `positives` is not boolean.
 
     Example:
         >>> import jax.numpy as jnp, jaxlosses as jl
         >>> logits, labels = jnp.array([[2.0, 0.0], [0.5, 0.0], [0.0, 1.0]]), jnp.array([0, 0, 0])
-        >>> mask = jl.hardest(jl.softmax_cross_entropy(logits, labels), k=2)
+        >>> mask = jl.hard_example_mask(jl.softmax_cross_entropy(logits, labels), k=2)
         >>> mask
         Array([False,  True,  True], dtype=bool)
         >>> jl.softmax_cross_entropy(logits, labels, where=mask, reduction="mean")
@@ -212,41 +213,40 @@ def hardest(
         Shrivastava, Gupta and Girshick, Training Region-based Object Detectors with Online Hard Example Mining, 2016,
         arXiv:1604.03540. Negatives per positive: Liu et al., SSD, 2015, arXiv:1512.02325.
     """
-    given = [name for name, value in (("k", k), ("ratio", ratio), ("positives", positives)) if value is not None]
-    if len(given) > 1 or (threshold is not None and given not in ([], ["k"])) or (threshold is None and not given):
+    loss = "hard_example_mask"
+    criteria = [name for name, value in (("k", k), ("ratio", ratio), ("positives", positives)) if value is not None]
+    if len(criteria) > 1 or (criteria not in ([], ["k"]) if threshold is not None else not criteria):
+        got = [*criteria, *(["threshold"] if threshold is not None else [])]
         raise ValueError(
-            f"hardest: give one of k=, ratio= and positives=, or threshold= (with k= for a minimum), got "
-            f"{[*given, *(['threshold'] if threshold is not None else [])]}"
+            f"{loss}: give one of k=, ratio= and positives=, or threshold= (with k= for a minimum), got {got}"
         )
-    (x,) = checks.to_floats("hardest", losses=losses)
+    (x,) = checks.to_floats(loss, losses=losses)
     if axis is not None:
-        axis = checks.check_axis("hardest", "losses", x, axis)
-    loss_mask = checks.make_mask("hardest", where, None, x.shape)
-    mask = jnp.ones(x.shape, bool) if loss_mask.where is None else jnp.broadcast_to(loss_mask.where, x.shape)
+        axis = checks.check_axis(loss, "losses", x, axis)
+    where_ = checks.make_mask(loss, where, None, x.shape).where
+    candidates = jnp.ones(x.shape, bool) if where_ is None else jnp.broadcast_to(where_, x.shape)
     x = jax.lax.stop_gradient(jnp.where(jnp.isnan(x), jnp.inf, x))
-    count = lambda chosen: jnp.sum(chosen, axis, dtype=x.dtype, keepdims=True)  # noqa: E731
-    chosen = jnp.zeros(x.shape, bool) if threshold is None else mask & (x > threshold)
+    count = lambda selected: jnp.sum(selected, axis, dtype=x.dtype, keepdims=True)  # noqa: E731
     if positives is not None:
-        always = _bools(positives, x.shape) & mask
-        return always | _largest(x, mask & ~always, negative_ratio * count(always), axis)
+        selected = _prepare_positives(loss, positives, x.shape) & candidates
+        return selected | _largest(x, candidates & ~selected, negative_ratio * count(selected), axis)
+    selected = jnp.zeros(x.shape, bool) if threshold is None else candidates & (x > threshold)
     if ratio is not None:
-        k = jnp.ceil(ratio * count(mask) - 1e-3)  # 0.1 * 30 is 3, and not 4
-    return chosen if k is None else chosen | _largest(x, mask, k, axis)
+        k = jnp.ceil(ratio * count(candidates) - 1e-3)  # 0.1 * 30 is 3, and not 4
+    return selected if k is None else selected | _largest(x, candidates, k, axis)
 
 
-def _largest(x: Float[Array, "*s"], mask: Bool[Array, "*s"], k: Number, axis: int | None) -> Bool[Array, "*s"]:
-    """The k largest of those under the mask."""
-    key = jnp.where(mask, -x, jnp.inf)
+def _largest(x: Float[Array, "*s"], candidates: Bool[Array, "*s"], k: Number, axis: int | None) -> Bool[Array, "*s"]:
+    """The k largest of the candidates."""
+    key = jnp.where(candidates, -x, jnp.inf)
     rank = jnp.argsort(jnp.argsort(key, axis), axis or 0).reshape(x.shape)
-    return mask & (rank < jnp.ceil(jnp.asarray(k, x.dtype)).astype(rank.dtype))
+    return candidates & (rank < jnp.ceil(jnp.asarray(k, x.dtype)).astype(rank.dtype))
 
 
-def _bools(positives: ArrayLike, shape: tuple[int, ...]) -> Bool[Array, "..."]:
-    array = checks.to_array("hardest", "positives", positives)
-    if array.dtype != bool:
-        raise TypeError(f"hardest: positives must be boolean, got {array.dtype}; did you mean labels > 0?")
+def _prepare_positives(loss: str, positives: ArrayLike, shape: tuple[int, ...]) -> Bool[Array, "..."]:
+    array = checks.to_bool(loss, "positives", positives, "did you mean labels > 0?")
     if array.shape != shape:
-        raise ValueError(f"hardest: losses {shape} and positives {array.shape} must have equal shapes")
+        raise ValueError(f"{loss}: losses {shape} and positives {array.shape} must have equal shapes")
     return array
 
 

@@ -1,4 +1,4 @@
-"""The negative log-likelihood of the labels, from what is no logit: log-probabilities, or probabilities.
+"""The negative log-likelihood of the labels, for models that give log-probabilities or probabilities and no logits.
 
 nll_loss    -Σ_k w_k t_k log p_k            from log p: `nll_loss(log_softmax(z), y)` is the cross-entropy of z
 log_loss    -Σ_k w_k t_k log max(p_k, ε)    from p
@@ -9,27 +9,27 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxlosses.core import checks
-from jaxlosses.core.numerics import clip_below, safe_log
+from jaxlosses.core.numerics import log_with_floor
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, Reduced
-from jaxlosses.losses.classification.multiclass import (
-    check_normalize,
-    counts_of,
-    example,
+from jaxlosses.losses.classification._shared import (
+    check_mean_over,
+    example_logits_and_ids,
+    mean_denominators,
+    prepare_class_weights,
     register_class_loss,
-    weigh_classes,
 )
 
 __all__ = ["log_loss", "nll_loss"]
 
 
 def _log_example(key: Array) -> tuple[Array, Array]:
-    logits, labels = example(key)
+    logits, labels = example_logits_and_ids(key)
     return jax.nn.log_softmax(logits), labels
 
 
 def _probability_example(key: Array) -> tuple[Array, Array]:
-    logits, labels = example(key)
+    logits, labels = example_logits_and_ids(key)
     return jax.nn.softmax(logits), labels
 
 
@@ -47,12 +47,12 @@ def nll_loss(
     axis: int = -1,
     class_weights: ArrayLike | None = None,
     ignore_label: int | None = None,
-    normalize: str = "weight_sum",
+    mean_over: str = "weights",
     where: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
 ) -> Reduced:
-    """The negative log-likelihood of the labels, from log-probabilities.
+    """Negative log-likelihood of class labels, from log-probabilities: cross-entropy for models with a log-softmax.
 
         l = -Σ_k w_k t_k log p_k
 
@@ -64,9 +64,10 @@ def nll_loss(
         axis: the class axis of the log-probabilities.
         class_weights: `(C,)`, w >= 0.
         ignore_label: a class id that counts as masked, such as -100 or 255.
-        normalize: what a row counts for in a mean: `"weight_sum"` for the weight of its label, as in torch, or
-            `"count"` for 1, as in Keras.
-        where: bool, a start of the shape without `axis`; True counts. See `jaxlosses.core.reduction`, also for the next two.
+        mean_over: what a mean divides by: `"weights"`, the sum of the labels' class weights, as in torch, or
+            `"examples"`, the number of rows, as in Keras.
+        where: bool, a prefix of the shape without `axis`; True counts. `jaxlosses.core.reduction` explains this and the
+            next two.
         sample_weights: numbers >= 0, aligned like `where`.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -74,7 +75,8 @@ def nll_loss(
         `(...)`, the shape without `axis`; or what `reduction` makes of it. A label out of range gives NaN.
 
     Raises:
-        ValueError: if the labels fit neither form, `class_weights` are not one per class, or `normalize` is another.
+        ValueError: if the shape of the labels is neither, `class_weights` are not one per class, or `mean_over` is
+            another word.
         TypeError: if class ids are not integers.
 
     Example:
@@ -85,8 +87,8 @@ def nll_loss(
     Reference:
         Fisher, On the Mathematical Foundations of Theoretical Statistics, 1922, doi:10.1098/rsta.1922.0009.
     """
-    check_normalize("nll_loss", normalize)
-    log_p, truth, mask = checks.prepare_scores_and_labels(
+    check_mean_over("nll_loss", mean_over)
+    log_p, target, mask = checks.prepare_scores_and_labels(
         "nll_loss",
         where,
         sample_weights,
@@ -98,9 +100,10 @@ def nll_loss(
     checks.check_values(
         "nll_loss", "log_probabilities", lambda: log_p <= 0, "be <= 0 (logits? see softmax_cross_entropy)"
     )
-    weights = weigh_classes(mask.loss, class_weights, log_p, axis)
-    values = truth.expected_cost(jnp.negative, log_p, weights=weights)
-    return reduce(values, mask, reduction, counts_of(truth, weights, normalize))
+    all_weights = prepare_class_weights(mask.loss, class_weights, log_p, axis)
+    log_p, weights = target.select(log_p, all_weights)
+    values = target.expected_cost(-log_p, weights)
+    return reduce(values, mask, reduction, mean_denominators(target, all_weights, mean_over))
 
 
 @register_class_loss(
@@ -117,16 +120,17 @@ def log_loss(
     axis: int = -1,
     class_weights: ArrayLike | None = None,
     ignore_label: int | None = None,
-    normalize: str = "weight_sum",
+    mean_over: str = "weights",
     where: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
 ) -> Reduced:
-    """The negative log-likelihood of the labels, from probabilities.
+    """Multi-class log loss: negative log-likelihood (cross-entropy) of class labels, from probabilities floored at ε.
 
         l = -Σ_k w_k t_k log max(p_k, ε)
 
-    From logits use `softmax_cross_entropy`, which needs no floor. Nothing is renormalised (scikit-learn's does).
+    From logits use `softmax_cross_entropy`, which needs no floor. The probabilities are not renormalised
+    (scikit-learn's log loss does that).
 
     Args:
         probabilities: `(..., C)`, in [0, 1].
@@ -135,9 +139,10 @@ def log_loss(
         axis: the class axis of the probabilities.
         class_weights: `(C,)`, w >= 0.
         ignore_label: a class id that counts as masked, such as -100 or 255.
-        normalize: what a row counts for in a mean: `"weight_sum"` for the weight of its label, as in torch, or
-            `"count"` for 1, as in Keras.
-        where: bool, a start of the shape without `axis`; True counts. See `jaxlosses.core.reduction`, also for the next two.
+        mean_over: what a mean divides by: `"weights"`, the sum of the labels' class weights, as in torch, or
+            `"examples"`, the number of rows, as in Keras.
+        where: bool, a prefix of the shape without `axis`; True counts. `jaxlosses.core.reduction` explains this and the
+            next two.
         sample_weights: numbers >= 0, aligned like `where`.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
@@ -146,7 +151,8 @@ def log_loss(
         NaN.
 
     Raises:
-        ValueError: if the labels fit neither form, `class_weights` are not one per class, or `normalize` is another.
+        ValueError: if the shape of the labels is neither, `class_weights` are not one per class, or `mean_over` is
+            another word.
         TypeError: if class ids are not integers.
 
     Example:
@@ -157,8 +163,8 @@ def log_loss(
     Reference:
         Good, Rational Decisions, 1952, doi:10.1111/j.2517-6161.1952.tb00104.x.
     """
-    check_normalize("log_loss", normalize)
-    p, truth, mask = checks.prepare_scores_and_labels(
+    check_mean_over("log_loss", mean_over)
+    p, target, mask = checks.prepare_scores_and_labels(
         "log_loss",
         where,
         sample_weights,
@@ -168,7 +174,8 @@ def log_loss(
         labels=labels,
     )
     checks.check_probabilities("log_loss", "probabilities", p)
-    floor = jnp.asarray(jnp.finfo(p.dtype).eps if eps is None else eps, p.dtype)
-    weights = weigh_classes(mask.loss, class_weights, p, axis)
-    values = truth.expected_cost(lambda p: -safe_log(clip_below(p, floor)), p, weights=weights)
-    return reduce(values, mask, reduction, counts_of(truth, weights, normalize))
+    all_weights = prepare_class_weights(mask.loss, class_weights, p, axis)
+    p, weights = target.select(p, all_weights)
+    floor = jnp.finfo(p.dtype).eps if eps is None else eps
+    values = target.expected_cost(-log_with_floor(p, floor), weights)
+    return reduce(values, mask, reduction, mean_denominators(target, all_weights, mean_over))

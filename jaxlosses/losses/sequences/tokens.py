@@ -21,7 +21,7 @@ from jaxlosses.core.masks import LossMask
 from jaxlosses.core.numerics import multiply_inf_safe, nan_unless, safe_divide
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, Reduced
-from jaxlosses.losses.classification.multiclass import smoothed_surprise
+from jaxlosses.losses.classification._shared import smoothed_cross_entropy
 from jaxlosses.losses.sequences._lengths import prepare_lengths
 from jaxlosses.registry import register
 
@@ -119,7 +119,7 @@ def sequence_cross_entropy(
     token_weights, mask = _mask_of_sequences(token_mask, weights_by_token)
     weights = jnp.ones(shape[:2], logits.dtype) if token_weights is None else token_weights.astype(logits.dtype)
     weights = jnp.where(token_where, weights, 0)
-    cross_entropy = jnp.where(token_where, smoothed_surprise(logits, prepared_labels, label_smoothing), 0)
+    cross_entropy = jnp.where(token_where, smoothed_cross_entropy(logits, prepared_labels, label_smoothing), 0)
     weighted_sum, weight_sum = jnp.sum(multiply_inf_safe(weights, cross_entropy), axis=1), jnp.sum(weights, axis=1)
 
     assert mask.where is not None

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tests import compiled as jl
 from tests.golden import golden
-from tests.test_properties import boxes
-from tests.test_worked_numbers import A, B
+from tests.losses.test_properties import boxes
+from tests.losses.test_worked_numbers import A, B
 
 GOLDEN = golden("boxes")
 EIOU_LOSSES = [0.7477231330, 1.4, 2.078125, 1.2, 1.2291666667]

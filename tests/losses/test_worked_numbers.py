@@ -25,13 +25,13 @@ def mask_loss(function, **options):
 
 NUMBERS = {
     # C1: the weather forecast as a code
-    "entropy of a coin, bits": (lambda: jl.entropy([0.75, 0.25], base=2), 0.811278124459),
-    "entropy of the weather, bits": (lambda: jl.entropy(WEATHER, base=2), 2.22897245894),
+    "entropy of a coin, bits": (lambda: jl.entropy([0.75, 0.25], log_base=2), 0.811278124459),
+    "entropy of the weather, bits": (lambda: jl.entropy(WEATHER, log_base=2), 2.22897245894),
     "entropy of the weather, nats": (lambda: jl.entropy(WEATHER), 1.54500597546),
-    "code length": (lambda: jl.cross_entropy(2.0**-LENGTHS, WEATHER, base=2), 2.42),
-    "code length, weather reversed": (lambda: jl.cross_entropy(2.0**-LENGTHS, WEATHER[::-1], base=2), 4.58),
+    "code length": (lambda: jl.cross_entropy(2.0**-LENGTHS, WEATHER, log_base=2), 2.42),
+    "code length, weather reversed": (lambda: jl.cross_entropy(2.0**-LENGTHS, WEATHER[::-1], log_base=2), 4.58),
     "waste, weather reversed, bits": (lambda: jl.kl_divergence(-LENGTHS * LN2, WEATHER[::-1]) / LN2, 2.35102754106),
-    "uniform over 8": (lambda: jl.entropy([1 / 8] * 8, base=2), 3.0),
+    "uniform over 8": (lambda: jl.entropy([1 / 8] * 8, log_base=2), 3.0),
     "H(P)": (lambda: jl.entropy(P), 1.0296530141),
     "H(P, Q)": (lambda: jl.cross_entropy(Q, P), 1.2534576713),
     "KL(P, Q)": (lambda: jl.kl_divergence(np.log(Q), P), 0.2238046572),

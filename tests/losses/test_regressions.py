@@ -284,11 +284,15 @@ def test_an_infinite_row_of_weight_zero_moves_nothing():
     q, p, weights = A([[0.0, 1.0], [0.5, 0.5]]), A([[0.5, 0.5], [0.5, 0.5]]), A([0.0, 1.0])
     total = lambda loss, **options: lambda p: loss(q, p, sample_weights=weights, reduction="sum", **options)  # noqa: E731
     np.testing.assert_allclose(jax.grad(total(jl.cross_entropy))(p), [[0, 0], [np.log(2)] * 2], atol=1e-7)
-    np.testing.assert_allclose(jax.grad(total(jl.kl_divergence, form="probabilities"))(p), [[0, 0], [1, 1]], atol=1e-7)
+    np.testing.assert_allclose(
+        jax.grad(total(jl.kl_divergence, input_type="probabilities"))(p), [[0, 0], [1, 1]], atol=1e-7
+    )
 
 
 def test_derivatives_by_logits_are_finite_where_the_divergence_is_not():
-    gradients = jax.grad(lambda q, p: jl.kl_divergence(q, p, form="logits"), (0, 1))(A([-INF, 0.0]), A([0.5, 0.2]))
+    gradients = jax.grad(lambda q, p: jl.kl_divergence(q, p, input_type="logits"), (0, 1))(
+        A([-INF, 0.0]), A([0.5, 0.2])
+    )
     assert all(jnp.isfinite(gradient).all() for gradient in gradients)
 
 

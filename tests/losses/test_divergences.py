@@ -10,7 +10,7 @@ import scipy.special
 from hypothesis import given
 
 from tests import compiled as jl
-from tests.test_properties import distributions, logits
+from tests.losses.test_properties import distributions, logits
 
 P, Q = np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.5, 0.3])
 INF = np.inf
@@ -19,15 +19,17 @@ INF = np.inf
 def test_js_of_the_specification():
     with jax.enable_x64(True):
         np.testing.assert_allclose(jl.js_divergence(P, Q), 0.0508746125, rtol=1e-8)
-        np.testing.assert_allclose(jl.js_divergence(Q, P, base=2), 0.0508746125 / np.log(2), rtol=1e-8)
-        jeffreys = jl.kl_divergence(P, Q, form="probabilities") + jl.kl_divergence(Q, P, form="probabilities")
+        np.testing.assert_allclose(jl.js_divergence(Q, P, log_base=2), 0.0508746125 / np.log(2), rtol=1e-8)
+        jeffreys = jl.kl_divergence(P, Q, input_type="probabilities") + jl.kl_divergence(
+            Q, P, input_type="probabilities"
+        )
         np.testing.assert_allclose(jeffreys, 0.4175988551, rtol=1e-8)
 
 
 def test_the_waste_of_a_code_in_bits():
     lengths, weather = np.array([2.0, 2, 3, 3, 4, 4, 5, 5]), [0.01, 0.01, 0.04, 0.04, 0.1, 0.1, 0.35, 0.35]
     np.testing.assert_allclose(
-        jl.kl_divergence(2.0**-lengths, weather, form="probabilities", base=2), 2.35102754106, rtol=1e-6
+        jl.kl_divergence(2.0**-lengths, weather, input_type="probabilities", log_base=2), 2.35102754106, rtol=1e-6
     )
 
 
@@ -50,41 +52,43 @@ def test_the_forms_agree(a, b):
     p, q = scipy.special.softmax(a, 1), scipy.special.softmax(b, 1)
     log_p, log_q = scipy.special.log_softmax(a, 1), scipy.special.log_softmax(b, 1)
     for loss in ("kl_divergence", "js_divergence"):
-        value = getattr(jl, loss)(a, b, form="logits")
-        np.testing.assert_allclose(getattr(jl, loss)(log_p, log_q, form="log"), value, rtol=1e-4, atol=1e-4)
+        value = getattr(jl, loss)(a, b, input_type="logits")
+        np.testing.assert_allclose(getattr(jl, loss)(log_p, log_q, input_type="log"), value, rtol=1e-4, atol=1e-4)
     near = np.abs(a).max() < 10 and np.abs(b).max() < 10
     if near:  # probabilities of exp(-100) have lost their digits
         np.testing.assert_allclose(
-            jl.kl_divergence(p, q, form="probabilities"),
+            jl.kl_divergence(p, q, input_type="probabilities"),
             scipy.special.rel_entr(q, p).sum(1),
             rtol=1e-3,
             atol=1e-4,
         )
-        np.testing.assert_allclose(jl.entropy(a, form="logits"), jl.entropy(p), rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(jl.entropy(log_p, form="log"), jl.entropy(a, form="logits"), rtol=1e-4, atol=1e-4)
-    assert (jl.kl_divergence(a, b, form="logits") >= -1e-4).all()
+        np.testing.assert_allclose(jl.entropy(a, input_type="logits"), jl.entropy(p), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        jl.entropy(log_p, input_type="log"), jl.entropy(a, input_type="logits"), rtol=1e-4, atol=1e-4
+    )
+    assert (jl.kl_divergence(a, b, input_type="logits") >= -1e-4).all()
 
 
 def test_log_targets_as_in_optax():
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         expected = optax.losses.kl_divergence_with_log_targets(np.log(Q), np.log(P))
-    np.testing.assert_allclose(jl.kl_divergence(np.log(Q), np.log(P), form="log"), expected, rtol=1e-5)
+    np.testing.assert_allclose(jl.kl_divergence(np.log(Q), np.log(P), input_type="log"), expected, rtol=1e-5)
 
 
 def test_the_gradients_of_the_formulas():
     z, y = jnp.array([2.0, 1.0, 0.1]), jnp.array([0.3, -0.4, 1.2])
     p, q = jax.nn.softmax(y), jax.nn.softmax(z)
-    np.testing.assert_allclose(jax.grad(lambda z: jl.kl_divergence(z, y, form="logits"))(z), q - p, atol=1e-6)
+    np.testing.assert_allclose(jax.grad(lambda z: jl.kl_divergence(z, y, input_type="logits"))(z), q - p, atol=1e-6)
     entropy = jl.entropy(q)
     np.testing.assert_allclose(
-        jax.grad(lambda z: jl.entropy(z, form="logits"))(z), -q * (jnp.log(q) + entropy), atol=1e-6
+        jax.grad(lambda z: jl.entropy(z, input_type="logits"))(z), -q * (jnp.log(q) + entropy), atol=1e-6
     )
     np.testing.assert_allclose(jax.grad(jl.entropy)(q), -(jnp.log(q) + 1), rtol=1e-5)
     np.testing.assert_allclose(jax.grad(jl.js_divergence)(p, q), jnp.log(2 * p / (p + q)) / 2, rtol=1e-4)
 
 
 def test_k3_a_log_target_of_minus_infinity():
-    value, gradients = jax.value_and_grad(lambda q, p: jl.kl_divergence(q, p, form="log"), argnums=(0, 1))(
+    value, gradients = jax.value_and_grad(lambda q, p: jl.kl_divergence(q, p, input_type="log"), argnums=(0, 1))(
         jnp.log(jnp.array([0.25, 0.5, 0.25])), jnp.array([-INF, 0.0, -INF])
     )
     np.testing.assert_allclose(value, np.log(2), rtol=1e-6)
@@ -100,7 +104,7 @@ def test_k1_k2_nothing_against_nothing(loss, form):
     inputs = (
         pair if form == "probabilities" else [jnp.where(x == 0, -INF, jnp.log(jnp.where(x == 0, 1, x))) for x in pair]
     )
-    f = lambda *inputs: jl.get(loss)(*inputs, form=form)  # noqa: E731
+    f = lambda *inputs: jl.get(loss)(*inputs, input_type=form)  # noqa: E731
     short = f(*(x[1:] for x in inputs))
     np.testing.assert_allclose(f(*inputs), short, rtol=1e-6, atol=1e-6)
     assert all((g[0] == 0) & jnp.isfinite(g).all() for g in jax.grad(f, argnums=(0, 1))(*inputs))
@@ -109,17 +113,17 @@ def test_k1_k2_nothing_against_nothing(loss, form):
 
 def test_js_of_distributions_that_share_nothing():
     p, q = jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0])
-    np.testing.assert_allclose(jl.js_divergence(p, q, base=2), 1.0)
+    np.testing.assert_allclose(jl.js_divergence(p, q, log_base=2), 1.0)
     np.testing.assert_allclose(jax.grad(jl.js_divergence)(p, q), [np.log(2) / 2, 0], rtol=1e-6)
 
 
 def test_a_row_without_classes_counts_as_masked():
     z = jnp.array([[1.0, 2.0], [-INF, -INF]])
     for loss, inputs in (("entropy", (z,)), ("kl_divergence", (z, z)), ("js_divergence", (z, z[:, ::-1]))):
-        parts = jl.get(loss)(*inputs, form="logits", reduction="parts")
+        parts = jl.get(loss)(*inputs, input_type="logits", reduction="parts")
         assert parts.count == 1
         assert jnp.isfinite(
-            jax.grad(lambda *x, loss=loss: jl.get(loss)(*x, form="logits", reduction="mean"))(*inputs)
+            jax.grad(lambda *x, loss=loss: jl.get(loss)(*x, input_type="logits", reduction="mean"))(*inputs)
         ).all()
 
 
@@ -132,11 +136,11 @@ def test_k5_probabilities_in_the_place_of_their_logarithms_are_flagged():
 
 def test_an_unknown_form():
     with pytest.raises(
-        ValueError, match=r"^entropy: form must be one of 'probabilities', 'log', 'logits', got 'prob'$"
+        ValueError, match=r"^entropy: input_type must be one of 'probabilities', 'log', 'logits', got 'prob'$"
     ):
-        jl.entropy(P, form="prob")
+        jl.entropy(P, input_type="prob")
     with pytest.raises(ValueError, match=r"must be one of 'log_predictions', 'probabilities', 'log', 'logits'"):
-        jl.kl_divergence(P, P, form="log_p")
+        jl.kl_divergence(P, P, input_type="log_p")
 
 
 def test_the_smallest_probability_is_not_nothing():
@@ -151,4 +155,4 @@ def test_a_negative_probability_is_loud():
     for form in ("entropy", "js_divergence"):
         given = [[-0.1, 1.1]] * (1 if form == "entropy" else 2)
         assert jnp.isnan(getattr(jl, form)(*given))
-    assert jnp.isnan(jl.kl_divergence([0.1, 0.9], [-0.1, 1.1], form="probabilities"))
+    assert jnp.isnan(jl.kl_divergence([0.1, 0.9], [-0.1, 1.1], input_type="probabilities"))

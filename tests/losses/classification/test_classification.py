@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tests import compiled as jl
-from tests.test_properties import ids, logits, numbers
-from tests.test_worked_numbers import LABELS, ROWS, WEIGHTS
+from tests.losses.test_properties import ids, logits, numbers
+from tests.losses.test_worked_numbers import LABELS, ROWS, WEIGHTS
 
 bits = hnp.arrays(np.float32, (4, 3), elements=st.sampled_from([0.0, 1.0]))
 losses = hnp.arrays(np.float32, 9, elements=st.floats(0, 50, width=32))
@@ -27,9 +27,11 @@ def test_both_means_of_weighted_rows():
     log_p = jax.nn.log_softmax(jnp.array(ROWS))
     for loss, rows in (("softmax_cross_entropy", ROWS), ("nll_loss", log_p), ("log_loss", jnp.exp(log_p))):
         np.testing.assert_allclose(jl.get(loss)(rows, LABELS, **weighted), 0.3137439909, rtol=1e-5)
-        np.testing.assert_allclose(jl.get(loss)(rows, LABELS, **weighted, normalize="count"), 0.3660346560, rtol=1e-5)
-    with pytest.raises(ValueError, match=r"^log_loss: normalize must be 'weight_sum' or 'count', got 'mean'$"):
-        jl.log_loss(jnp.exp(log_p), LABELS, normalize="mean")
+        np.testing.assert_allclose(
+            jl.get(loss)(rows, LABELS, **weighted, mean_over="examples"), 0.3660346560, rtol=1e-5
+        )
+    with pytest.raises(ValueError, match=r"^log_loss: mean_over must be one of 'weights', 'examples', got 'mean'$"):
+        jl.log_loss(jnp.exp(log_p), LABELS, mean_over="mean")
 
 
 def test_pixels_are_rows():
@@ -173,61 +175,63 @@ def test_a_class_without_examples_weighs_nothing(weights):
 
 @given(losses, st.integers(0, 9))
 def test_the_k_largest(x, k):
-    mask = np.asarray(jax.jit(jl.hardest)(x, k=k))
+    mask = np.asarray(jax.jit(jl.hard_example_mask)(x, k=k))
     assert mask.sum() == k
     assert not mask.any() or mask.all() or x[mask].min() >= x[~mask].max()
-    np.testing.assert_array_equal(jl.hardest(x, ratio=1.0), True)
+    np.testing.assert_array_equal(jl.hard_example_mask(x, ratio=1.0), True)
     if k:
         loss_mask = jl.absolute_error(x, jnp.zeros(9), where=mask, reduction="mean")
         assert loss_mask >= x.mean() - 1e-5
-    np.testing.assert_array_equal(jl.hardest(x, threshold=25.0), x > 25)
+    np.testing.assert_array_equal(jl.hard_example_mask(x, threshold=25.0), x > 25)
 
 
 def test_shares_and_thresholds():
     x = jnp.array([3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0, 6.0, 5.0, 3.0])
-    assert jl.hardest(x, ratio=0.3).sum() == 3
-    assert jl.hardest(x, ratio=0.31).sum() == 4
-    np.testing.assert_array_equal(jl.hardest(x, k=1), x == 9)
-    np.testing.assert_array_equal(jl.hardest(x, threshold=8.0, k=3), jl.hardest(x, k=3))
-    np.testing.assert_array_equal(jl.hardest(x, threshold=4.5, k=2), x > 4.5)
-    rows = jl.hardest(x.reshape(2, 5), k=2, axis=1)
+    assert jl.hard_example_mask(x, ratio=0.3).sum() == 3
+    assert jl.hard_example_mask(x, ratio=0.31).sum() == 4
+    np.testing.assert_array_equal(jl.hard_example_mask(x, k=1), x == 9)
+    np.testing.assert_array_equal(jl.hard_example_mask(x, threshold=8.0, k=3), jl.hard_example_mask(x, k=3))
+    np.testing.assert_array_equal(jl.hard_example_mask(x, threshold=4.5, k=2), x > 4.5)
+    rows = jl.hard_example_mask(x.reshape(2, 5), k=2, axis=1)
     np.testing.assert_array_equal(rows, [[False, False, True, False, True], [True, False, True, False, False]])
 
 
 def test_negatives_for_each_positive_as_in_ssd():
     x = jnp.array([[0.1, 5.0, 4.0, 3.0, 2.0, 1.0], [0.1, 5.0, 4.0, 3.0, 2.0, 1.0]])
     positives = jnp.array([[True] + [False] * 5, [False] * 6])
-    mask = jl.hardest(x, positives=positives, axis=1)
+    mask = jl.hard_example_mask(x, positives=positives, axis=1)
     np.testing.assert_array_equal(mask, [[True, True, True, True, False, False], [False] * 6])
-    over_all = jl.hardest(x, positives=positives, negative_ratio=2.0)
+    over_all = jl.hard_example_mask(x, positives=positives, negative_ratio=2.0)
     np.testing.assert_array_equal(over_all, (x == 5) | positives)
 
 
 def test_nothing_kept_and_masked_elements():
     x = jnp.array([1.0, 7.0, jnp.nan])
     step = jax.value_and_grad(
-        lambda x, k: jl.squared_error(x, jnp.zeros(3), where=jl.hardest(x, k=k), reduction="mean")
+        lambda x, k: jl.squared_error(x, jnp.zeros(3), where=jl.hard_example_mask(x, k=k), reduction="mean")
     )
     value, gradient = step(x, 0)
     assert value == 0
     assert (gradient == 0).all()
     assert jnp.isnan(step(x, 1)[0]), "a NaN must not be mined away"
-    mask = jl.hardest(x, k=2, where=jnp.array([True, False, False]))
+    mask = jl.hard_example_mask(x, k=2, where=jnp.array([True, False, False]))
     np.testing.assert_array_equal(mask, [True, False, False])
-    np.testing.assert_array_equal(jl.hardest(x, ratio=0.5, where=jnp.array([True, True, False])), [False, True, False])
+    np.testing.assert_array_equal(
+        jl.hard_example_mask(x, ratio=0.5, where=jnp.array([True, True, False])), [False, True, False]
+    )
 
 
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({}, ValueError, r"^hardest: give one of k=, ratio= and positives=, or threshold= .*, got \[\]$"),
+        ({}, ValueError, r"^hard_example_mask: give one of k=, ratio= and positives=, or threshold= .*, got \[\]$"),
         ({"k": 1, "ratio": 0.5}, ValueError, r"got \['k', 'ratio'\]"),
         ({"ratio": 0.5, "threshold": 1.0}, ValueError, r"got \['ratio', 'threshold'\]"),
-        ({"k": 1, "axis": 1}, ValueError, r"^hardest: losses \(3,\) has no axis 1"),
+        ({"k": 1, "axis": 1}, ValueError, r"^hard_example_mask: losses \(3,\) has no axis 1"),
         ({"positives": [1, 0, 1]}, TypeError, "positives must be boolean, got int32; did you mean labels > 0"),
         ({"positives": [True]}, ValueError, r"losses \(3,\) and positives \(1,\) must have equal shapes"),
     ],
 )
 def test_what_cannot_be_meant(options, error, message):
     with pytest.raises(error, match=message):
-        jl.hardest([1.0, 2.0, 3.0], **options)
+        jl.hard_example_mask([1.0, 2.0, 3.0], **options)

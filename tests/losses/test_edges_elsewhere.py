@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests import compiled as jl
-from tests.test_edges import value_and_grad
+from tests.losses.test_edges import value_and_grad
 
 INF, NAN = jnp.inf, jnp.nan
 

@@ -63,7 +63,7 @@ def test_worked_gradient():
     np.testing.assert_allclose(gradient, expected, atol=1e-8)
 
 
-def test_the_matrices_of_tensorflows_tests():
+def test_the_matrices_of_graves_and_tensorflow():
     first = [
         [0.633766, 0.221185, 0.0917319, 0.0129757, 0.0142857, 0.0260553],
         [0.111121, 0.588392, 0.278779, 0.0055756, 0.00569609, 0.010436],

@@ -2,7 +2,7 @@
 
 ctc               torch.nn.functional.ctc_loss of log_softmax(logits), per sequence, with the gradient of its sum
 ctc_mean          its own mean, which divides each value by its number of labels first
-cross_entropy     torch.nn.functional.cross_entropy per token, with the gradient of the mean over the tokens that are there
+cross_entropy     torch.nn.functional.cross_entropy per token, with the gradient of the mean over the tokens but padding
 """
 
 import json

@@ -215,7 +215,8 @@ def _fold(log_p: Array, repeats: Array, valid: Array, lengths: Array) -> _Folded
 
 def _unfold(folded: Array, time: int) -> Array:
     """The inverse of `_fold` for an array like `_Folded.log_p`: `(time, states, batch)`."""
-    pairs = folded.reshape(-1, *folded.shape[2:])[: -(-time // 2)]
+    chunks, steps, *rest = folded.shape
+    pairs = folded.reshape(chunks * steps, *rest)[: -(-time // 2)]
     from_start, from_end = pairs[:, :, 0], _reverse_labels(pairs[:, :, 1])
     return jnp.concatenate([from_start, jnp.flip(from_end, 0)])[:time]
 

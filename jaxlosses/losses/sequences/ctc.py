@@ -118,11 +118,11 @@ class _Inputs(NamedTuple):
     Attributes:
         logits: the scores of all classes at all frames.
         classes: the blank, and then the labels, clipped to the classes that exist.
-        frames: which frames are not padding.
-        label_lengths: which labels are not padding.
+        frames: `input_lengths`, and which frames are not padding.
+        label_lengths: `label_lengths`, and which labels are not padding.
         labels_in_range: whether a label is a class other than the blank, or padding.
         repeats: whether a label is the same as the one before, and not padding.
-        in_range: whether the labels and both lengths of a sequence are.
+        in_range: whether all labels and both lengths of a sequence are in range.
     """
 
     logits: Float[Array, "batch time classes"]
@@ -159,13 +159,13 @@ def _validate(
     equal = jnp.pad(labels[:, 1:] == labels[:, :-1], ((0, 0), (1, 0)))[:, : labels.shape[1]]
     labels_in_range = (labels >= 0) & (labels < num_classes) & (labels != blank_id) | ~not_padding.mask
     return _Inputs(
-        logits,
-        jnp.pad(jnp.clip(labels, 0, num_classes - 1), ((0, 0), (1, 0)), constant_values=blank_id),
-        frames,
-        not_padding,
-        labels_in_range,
-        not_padding.mask & equal,
-        jnp.all(labels_in_range, axis=1) & frames.in_range & not_padding.in_range,
+        logits=logits,
+        classes=jnp.pad(jnp.clip(labels, 0, num_classes - 1), ((0, 0), (1, 0)), constant_values=blank_id),
+        frames=frames,
+        label_lengths=not_padding,
+        labels_in_range=labels_in_range,
+        repeats=not_padding.mask & equal,
+        in_range=jnp.all(labels_in_range, axis=1) & frames.in_range & not_padding.in_range,
     )
 
 
@@ -176,14 +176,15 @@ def _check_values(inputs: _Inputs, mask: LossMask, must_fit: bool) -> None:
         ignored = jnp.asarray(False) if mask.where is None else ~mask.where
         checks.check_values(mask.loss, argument, lambda: good | align(ignored, good.ndim), must)
 
-    _, _, frames, labels, labels_in_range, repeats, _ = inputs
+    frames, labels = inputs.frames, inputs.label_lengths
     check("input_lengths", frames.in_range, f"lie in [0, {frames.mask.shape[1]}]")
     check("label_lengths", labels.in_range, f"lie in [0, {labels.mask.shape[1]}]")
-    check("labels", labels_in_range, "be class ids other than blank_id, as far as label_lengths say (padding last)")
+    must = "be class ids other than blank_id, as far as label_lengths say (padding last)"
+    check("labels", inputs.labels_in_range, must)
     if must_fit:
-        needed = jnp.sum(labels.mask, axis=1) + jnp.sum(repeats, axis=1)
-        fit = "fit: at least as many frames as labels, and one more for each repeat (or see zero_infinity)"
-        check("labels", needed <= jnp.sum(frames.mask, axis=1), fit)
+        needed = jnp.sum(labels.mask, axis=1) + jnp.sum(inputs.repeats, axis=1)
+        must = "fit: at least as many frames as labels, and one more for each repeat (or see zero_infinity)"
+        check("labels", needed <= jnp.sum(frames.mask, axis=1), must)
 
 
 def _gather_log_probabilities(
@@ -211,8 +212,8 @@ def _attach_logsumexp_gradient(
 ) -> Float[Array, "batch time 1"]:
     """Value: `log_normalizer`. Gradient: that of `logsumexp(logits)`, which is softmax(logits), and 0 where masked.
 
-    `max_logit` and `log_normalizer` are the parts of logsumexp, computed without a derivative of their own. For the
-    softmax is written here with the *finished* log_normalizer: it fuses into the gradient, and no copy of it is stored.
+    `max_logit` and `log_normalizer` are the parts of logsumexp, computed without a derivative of their own: with the
+    *finished* log_normalizer the softmax fuses into the gradient, and no copy of it is stored.
     """
     return log_normalizer
 

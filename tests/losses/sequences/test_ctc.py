@@ -1,4 +1,4 @@
-"""CTC: worked numbers, every alignment one by one, identities, another library, and what paths spell."""
+"""CTC: worked numbers, all alignments enumerated, the textbook algorithm, identities, optax, and decoding."""
 
 import functools
 import itertools
@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import compiled as jl
-from tests.losses.sequences.ctc import both, padded, spell, value_and_grad
+from tests.losses.sequences.ctc import collapse, forward_backward, losses_and_gradients, pad_rows, value_and_grad
 
 settings.register_profile("sequences", max_examples=15, deadline=None, derandomize=True)
 settings.load_profile("sequences")
@@ -32,13 +32,13 @@ WORKED = {
 
 
 def enumerated(logits, rows, blank=0):
-    """The losses of rows of labels, as sums over all paths that spell them."""
+    """The losses of rows of labels, as sums over all paths that B maps to them."""
     time, classes = logits.shape
     paths = list(itertools.product(range(classes), repeat=time))
-    spelt = [spell(path, blank) for path in paths]
-    right = np.array([[labels == row for labels in spelt] for row in rows])
+    collapsed = [collapse(path, blank) for path in paths]
+    matches = np.array([[labels == row for labels in collapsed] for row in rows])
     scores = jnp.sum(jax.nn.log_softmax(logits)[np.arange(time)[None], np.array(paths)], axis=1)
-    return -jax.scipy.special.logsumexp(jnp.where(right, scores[None], -jnp.inf), axis=1)
+    return -jax.scipy.special.logsumexp(jnp.where(matches, scores[None], -jnp.inf), axis=1)
 
 
 # Numbers
@@ -46,9 +46,9 @@ def enumerated(logits, rows, blank=0):
 
 @pytest.mark.parametrize("double", [False, True])
 def test_worked_numbers(double):
-    labels, lengths = padded(list(WORKED))
+    labels, lengths = pad_rows(list(WORKED))
     with jax.enable_x64(double):
-        values, _ = both(np.broadcast_to(np.log(ROWS), (7, 3, 3)), labels, label_lengths=lengths)
+        values, _ = losses_and_gradients(np.broadcast_to(np.log(ROWS), (7, 3, 3)), labels, label_lengths=lengths)
         np.testing.assert_allclose(values, list(WORKED.values()), rtol=1e-9 if double else 1e-6)
 
 
@@ -78,19 +78,21 @@ def test_the_matrices_of_graves_and_tensorflow():
         [0.280884, 0.429522, 0.0326593, 0.0339046, 0.0326856, 0.190345],
         [0.423286, 0.315517, 0.0338439, 0.0393744, 0.0339315, 0.154046],
     ]
-    labels, lengths = padded([[0, 1, 2, 1, 0], [0, 1, 1, 0]])
-    values, _ = both(np.log([first, second], dtype=np.float32), labels, label_lengths=lengths, blank_id=5)
+    labels, lengths = pad_rows([[0, 1, 2, 1, 0], [0, 1, 1, 0]])
+    values, _ = losses_and_gradients(
+        np.log([first, second], dtype=np.float32), labels, label_lengths=lengths, blank_id=5
+    )
     np.testing.assert_allclose(values, [3.34211, 5.42262], rtol=2e-6)
 
 
 @pytest.mark.parametrize("time", [1, 2, 3, 4, 5])
-def test_every_alignment_one_by_one(time):
+def test_all_alignments_enumerated(time):
     """Value, gradient and second derivatives, for all labels of two symbols that fit."""
     with jax.enable_x64(True):
         logits = jax.random.normal(jax.random.key(time), (time, 3), jnp.float64)
         every = itertools.chain.from_iterable(itertools.product((1, 2), repeat=n) for n in range(min(time, 3) + 1))
         rows = [row for row in every if time >= len(row) + sum(a == b for a, b in itertools.pairwise(row))]
-        labels, lengths = padded(rows)
+        labels, lengths = pad_rows(rows)
         ours = lambda z: jl.ctc_loss(jnp.stack([z] * len(rows)), labels, label_lengths=lengths)  # noqa: E731
         theirs = functools.partial(enumerated, rows=rows)
         derivatives = (lambda f: f, jax.jacrev, jax.hessian) if time in (2, 4) else (lambda f: f, jax.jacrev)
@@ -103,10 +105,12 @@ def test_counting_alignments():
     """With uniform scores, T log K - log binom(T + U - R, 2U)."""
     cases = [(row, t) for t in range(7) for n in range(t + 1) for row in itertools.product((0, 1, 2), repeat=n)]
     repeats = [sum(a == b for a, b in itertools.pairwise(row)) for row, _ in cases]
-    labels, lengths = padded([row for row, _ in cases])
+    labels, lengths = pad_rows([row for row, _ in cases])
     times = np.array([time for _, time in cases])
     with jax.enable_x64(True):
-        values, _ = both(np.zeros((len(cases), 6, 4)), labels, input_lengths=times, label_lengths=lengths, blank_id=3)
+        values, _ = losses_and_gradients(
+            np.zeros((len(cases), 6, 4)), labels, input_lengths=times, label_lengths=lengths, blank_id=3
+        )
     counts = [comb(max(t + len(row) - r, 0), 2 * len(row)) for (row, t), r in zip(cases, repeats, strict=True)]
     with np.errstate(divide="ignore"):
         np.testing.assert_allclose(values, times * np.log(4) - np.log(counts), rtol=1e-10, atol=1e-10)
@@ -118,21 +122,40 @@ def test_identities(seed):
         logits = 3 * jax.random.normal(jax.random.key(seed), (4, 3), jnp.float64)
         log_p = jax.nn.log_softmax(logits)
         rows = [row for n in range(5) for row in itertools.product((1, 2), repeat=n)]
-        labels, lengths = padded(rows)
-        values, gradients = both(jnp.stack([logits] * len(rows)), labels, label_lengths=lengths)
-        np.testing.assert_allclose(jnp.sum(jnp.exp(-values)), 1, rtol=1e-10)  # whatever is said, something is
+        labels, lengths = pad_rows(rows)
+        values, gradients = losses_and_gradients(jnp.stack([logits] * len(rows)), labels, label_lengths=lengths)
+        np.testing.assert_allclose(jnp.sum(jnp.exp(-values)), 1, rtol=1e-10)  # over all labels that fit
         np.testing.assert_allclose(jnp.sum(gradients, axis=2), 0, atol=1e-10)
         np.testing.assert_allclose(values[0], -jnp.sum(log_p[:, 0]), rtol=1e-10)
-        straight = rows.index((1, 2, 1, 2))
+        without_blanks = rows.index((1, 2, 1, 2))
         np.testing.assert_allclose(
-            values[straight], -jnp.sum(log_p[jnp.arange(4), jnp.array([1, 2, 1, 2])]), rtol=1e-10
+            values[without_blanks], -jnp.sum(log_p[jnp.arange(4), jnp.array([1, 2, 1, 2])]), rtol=1e-10
         )
         swapped = np.where(labels > 0, 3 - labels, 0)
-        other, _ = both(jnp.stack([logits[:, np.array([0, 2, 1])]] * len(rows)), swapped, label_lengths=lengths)
+        other, _ = losses_and_gradients(
+            jnp.stack([logits[:, np.array([0, 2, 1])]] * len(rows)), swapped, label_lengths=lengths
+        )
         np.testing.assert_allclose(other, values, rtol=1e-10)
 
 
-# Another library
+# The textbook algorithm, and another library
+
+
+@pytest.mark.parametrize("time", [1, 2, 31, 32, 33, 70])
+def test_the_folded_recursion_equals_the_plain_one(time):
+    """Numbers of frames around those at which the scan gets another chunk, for labels of several lengths."""
+    lengths = np.array([0, 1, 4, 9, 9])
+    times = np.array([time, time, time, time, max(time - 3, 1)])
+    with jax.enable_x64(True):
+        logits = 2 * jax.random.normal(jax.random.key(time), (5, time, 4), jnp.float64)
+        labels = np.array(jax.random.randint(jax.random.key(1), (5, 9), 1, 4))
+        labels[3, 4:7] = 2  # repeats
+        values, gradients = losses_and_gradients(logits, labels, input_lengths=times, label_lengths=lengths)
+        for b, (frames, length) in enumerate(zip(times, lengths, strict=True)):
+            expected, gradient = forward_backward(np.array(logits[b, :frames]), labels[b, :length])
+            np.testing.assert_allclose(values[b], expected, rtol=1e-11)
+            np.testing.assert_allclose(gradients[b, :frames], gradient, atol=1e-11)
+            assert (gradients[b, frames:] == 0).all()
 
 
 def test_optax():
@@ -166,7 +189,7 @@ def test_a_thousand_frames_keep_their_digits():
     np.testing.assert_allclose(gradient, slope, atol=2e-5)
 
 
-# Spelling
+# Decoding
 
 
 @pytest.mark.parametrize("path", ["-s-t-aatte", "ss-t-a-t-e", "sstt-aat-e"])
@@ -181,10 +204,10 @@ def test_repeats_merge_before_blanks_go(path):
 @given(st.lists(st.lists(st.integers(0, 3), min_size=6, max_size=6), min_size=4, max_size=4), st.integers(0, 3))
 def test_collapse_is_the_map_b(paths, blank):
     lengths = [6, 5, 3, 0]
-    collapse = jax.jit(jl.ctc_collapse, static_argnames="blank_id")
-    labels, counts = collapse(np.array(paths), blank_id=blank, lengths=np.array(lengths))
+    compiled_collapse = jax.jit(jl.ctc_collapse, static_argnames="blank_id")
+    labels, counts = compiled_collapse(np.array(paths), blank_id=blank, lengths=np.array(lengths))
     for row, count, path, length in zip(labels, counts, paths, lengths, strict=True):
-        expected = spell(path[:length], blank)
+        expected = collapse(path[:length], blank)
         assert tuple(row.tolist()) == expected + (blank,) * (6 - len(expected))
         assert count == len(expected)
 
@@ -196,7 +219,7 @@ def test_greedy_decoding():
     mapped = jax.vmap(lambda z, n: jl.ctc_greedy_decode(z, input_lengths=n))(logits, lengths)
     np.testing.assert_array_equal(labels, mapped[0])
     for place in np.ndindex(2, 3):
-        expected = spell(np.argmax(logits[place], axis=1)[: int(lengths[place])].tolist())
+        expected = collapse(np.argmax(logits[place], axis=1)[: int(lengths[place])].tolist())
         assert tuple(labels[place][: int(counts[place])].tolist()) == expected
     with pytest.raises(ValueError, match=r"ctc_greedy_decode: logits \(4,\) must be \(\.\.\., time, classes\)"):
         jl.ctc_greedy_decode(jnp.zeros(4))

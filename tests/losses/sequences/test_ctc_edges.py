@@ -1,4 +1,4 @@
-"""CTC where others fail: impossible labels, lengths, garbage, extremes. Capitals name the rows of the pitfalls."""
+"""CTC where other implementations fail: labels that do not fit, lengths, bad values, extremes."""
 
 import functools
 from math import comb
@@ -9,27 +9,27 @@ import numpy as np
 import pytest
 
 from tests import compiled as jl
-from tests.losses.sequences.ctc import both, one, padded, value_and_grad
+from tests.losses.sequences.ctc import loss_of_one, losses_and_gradients, pad_rows, value_and_grad
 
 NAN, INF = np.nan, np.inf
 
 
-def test_c1_a_loss_is_never_negative():
+def test_the_loss_is_never_negative():
     logits = jnp.array([[0.0, 17.0], [0.0, 17.0]])
     value, gradient = value_and_grad(logits, jnp.array([1]))
     assert 0 <= value < 2e-7
     np.testing.assert_allclose(gradient, 0, atol=2e-7)
     sure = 17 * jax.nn.one_hot(jax.random.randint(jax.random.key(0), (99, 9), 0, 3), 3)
     labels, lengths = jl.ctc_collapse(jnp.argmax(sure, axis=2))
-    assert (both(sure, labels, label_lengths=lengths)[0] >= 0).all()
+    assert (losses_and_gradients(sure, labels, label_lengths=lengths)[0] >= 0).all()
     with jax.enable_x64(True):
-        np.testing.assert_allclose(one(logits.astype(float), [1]), 1.7e-15, atol=2e-15)
+        np.testing.assert_allclose(loss_of_one(logits.astype(float), [1]), 1.7e-15, atol=2e-15)
 
 
 @pytest.mark.parametrize("zero_infinity", [False, True])
-def test_c2_c3_e13_labels_that_do_not_fit(zero_infinity):
-    """C2: a repeat needs a blank; C3: more labels than frames."""
-    labels, lengths = padded([[1, 1], [1, 2, 1, 2], [1, 2], [1]])
+def test_labels_that_do_not_fit(zero_infinity):
+    """A repeat needs a blank between; or there are more labels than frames."""
+    labels, lengths = pad_rows([[1, 1], [1, 2, 1, 2], [1, 2], [1]])
     times = np.array([2, 2, 1, 0])
 
     def loss(z):
@@ -43,7 +43,7 @@ def test_c2_c3_e13_labels_that_do_not_fit(zero_infinity):
     assert all((derivative == 0).all() for derivative in derivatives)
 
 
-def test_an_impossible_item_leaves_the_others_alone():
+def test_labels_that_do_not_fit_leave_other_items_as_they_are():
     logits, labels = jax.random.normal(jax.random.key(0), (2, 3, 4)), jnp.array([[1, 1, 2], [1, 2, 3]])
     mean = lambda z: jl.ctc_loss(z, labels, zero_infinity=True, reduction="mean")  # noqa: E731
     value, gradient = jax.jit(jax.value_and_grad(mean))(logits)
@@ -54,7 +54,7 @@ def test_an_impossible_item_leaves_the_others_alone():
     np.testing.assert_allclose(mask(logits, np.array([False, True])), expected, rtol=1e-6)
 
 
-def test_c4_no_labels():
+def test_no_labels():
     value, gradient = value_and_grad(jnp.zeros((3, 3)), jnp.zeros(0, int))
     np.testing.assert_allclose(value, 3 * np.log(3), rtol=1e-6)
     np.testing.assert_allclose(gradient, [[-2 / 3, 1 / 3, 1 / 3]] * 3, rtol=1e-6)
@@ -62,8 +62,8 @@ def test_c4_no_labels():
 
 
 @pytest.mark.parametrize("time", [0, 3])
-def test_c5_no_frames(time):
-    values, gradient = both(
+def test_no_frames(time):
+    values, gradient = losses_and_gradients(
         jnp.full((2, time, 3), NAN),
         np.array([[1], [1]]),
         input_lengths=np.zeros(2, int),
@@ -73,7 +73,7 @@ def test_c5_no_frames(time):
     assert (gradient == 0).all()
 
 
-def test_c6_mixed_lengths_equal_each_item_alone():
+def test_mixed_lengths_equal_each_item_alone():
     items = [(7, 3), (6, 2), (1, 1), (5, 0), (0, 0)]
     clean = jax.random.normal(jax.random.key(0), (5, 7, 4))
     real = jax.random.randint(jax.random.key(1), (5, 3), 1, 4)
@@ -82,23 +82,23 @@ def test_c6_mixed_lengths_equal_each_item_alone():
     for frame, label in ((NAN, -77), (INF, 0), (-INF, 99)):
         logits = jnp.where((jnp.arange(7)[None] < times[:, None])[..., None], clean, frame)
         labels = jnp.where(jnp.arange(3)[None] < lengths[:, None], real, label)
-        values, gradients = both(logits, labels, input_lengths=times, label_lengths=lengths)
+        values, gradients = losses_and_gradients(logits, labels, input_lengths=times, label_lengths=lengths)
         for b, (value, gradient) in enumerate(alone):
             np.testing.assert_allclose(values[b], value, rtol=1e-6)
             np.testing.assert_allclose(gradients[b, : times[b]], gradient, atol=1e-6)
             assert (gradients[b, times[b] :] == 0).all()
 
 
-def test_c7_an_upstream_gradient_scales():
+def test_the_gradient_scales_with_weights_and_the_mean():
     logits, labels = jax.random.normal(jax.random.key(0), (2, 5, 3)), np.array([[1, 2], [2, 2]])
-    _, total = both(logits, labels)
-    _, weighed = both(logits, labels, sample_weights=np.array([2.0, 0.5], np.float32))
+    _, total = losses_and_gradients(logits, labels)
+    _, weighed = losses_and_gradients(logits, labels, sample_weights=np.array([2.0, 0.5], np.float32))
     np.testing.assert_allclose(weighed, total * np.array([2, 0.5])[:, None, None], rtol=1e-6)
     mean = jax.jit(jax.grad(lambda z: jl.ctc_loss(z, labels, reduction="mean")))
     np.testing.assert_allclose(mean(logits), total / 2, rtol=1e-6)
 
 
-def test_c8_log_probabilities_and_raw_logits_are_the_same_input():
+def test_log_probabilities_give_the_same_as_logits():
     logits = jax.random.normal(jax.random.key(0), (5, 3))
     value, gradient = value_and_grad(logits, jnp.array([1, 2]))
     again, slope = value_and_grad(jax.nn.log_softmax(logits), jnp.array([1, 2]))
@@ -106,7 +106,7 @@ def test_c8_log_probabilities_and_raw_logits_are_the_same_input():
     np.testing.assert_allclose(slope, gradient, atol=1e-6)
 
 
-def test_c9_more_than_1024_labels():
+def test_more_than_1024_labels():
     length, time = 1100, 1150
     labels = jnp.arange(length) % 2 + 1
     logits = jnp.zeros((time, 3))
@@ -120,19 +120,19 @@ def test_c9_more_than_1024_labels():
 
 
 @pytest.mark.parametrize("blank", [1, 3])
-def test_c10_another_blank(blank):
+def test_another_blank_id(blank):
     logits = jax.random.normal(jax.random.key(0), (5, 4))
     labels = [k for k in (0, 2, 2) if k != blank]
     moved = jnp.concatenate([logits[:, blank : blank + 1], logits[:, :blank], logits[:, blank + 1 :]], axis=1)
     np.testing.assert_allclose(
-        one(logits, labels, blank_id=blank), one(moved, [k + (k < blank) for k in labels]), rtol=1e-6
+        loss_of_one(logits, labels, blank_id=blank), loss_of_one(moved, [k + (k < blank) for k in labels]), rtol=1e-6
     )
     for wrong in (-1, 4):
         with pytest.raises(ValueError, match=rf"blank_id={wrong} must be a class of logits \(1, 5, 4\)"):
-            one(logits, labels, blank_id=wrong)
+            loss_of_one(logits, labels, blank_id=wrong)
 
 
-def test_c12_labels_must_come_first():
+def test_padding_of_labels_must_come_last():
     labels = jnp.array([[0, 1, 2]])
     logits = jnp.zeros((1, 9, 3))
     assert jnp.isnan(jl.ctc_loss(logits, labels)).all()
@@ -153,12 +153,12 @@ def test_wrong_labels_and_lengths_are_nan_or_an_error(argument):
     for labels, time, length in WRONG[argument]:
         labels = np.array([labels, [1, 2]])
         lengths = {"input_lengths": np.array([time, 2]), "label_lengths": np.array([length, 2])}
-        values, gradient = both(logits, labels, **lengths)
+        values, gradient = losses_and_gradients(logits, labels, **lengths)
         np.testing.assert_array_equal(jnp.isnan(values), [True, False])
         assert jnp.isnan(gradient[0]).any()
         assert jnp.isfinite(gradient[1]).all()
         for off in ({"where": np.array([False, True])}, {"sample_weights": np.array([0.0, 1.0], np.float32)}):
-            values, gradient = both(logits, labels, **lengths, **off)
+            values, gradient = losses_and_gradients(logits, labels, **lengths, **off)
             assert values[0] == 0
             assert (gradient[0] == 0).all()
     loss = jl.checked(jax.jit(functools.partial(jl.ctc_loss, logits, labels, **lengths)))
@@ -167,7 +167,7 @@ def test_wrong_labels_and_lengths_are_nan_or_an_error(argument):
     loss(where=jnp.array([False, True]))
 
 
-def test_checked_names_labels_that_do_not_fit():
+def test_checked_raises_for_labels_that_do_not_fit():
     logits, labels = jnp.zeros((1, 3, 3)), jnp.array([[1, 1, 2]])
     with pytest.raises(Exception, match=r"ctc_loss: labels must fit: at least as many frames .* zero_infinity"):
         jl.checked(jax.jit(jl.ctc_loss))(logits, labels)
@@ -175,8 +175,8 @@ def test_checked_names_labels_that_do_not_fit():
     jl.checked(jax.jit(jl.ctc_loss))(logits, labels, input_lengths=jnp.array([3]), label_lengths=jnp.array([1]))
 
 
-def test_classes_taken_out():
-    """-inf takes a class out; labels that need it cannot be spelt."""
+def test_classes_with_logits_of_minus_infinity():
+    """-inf takes a class out; labels that need it do not fit."""
     logits = jax.random.normal(jax.random.key(0), (4, 4)).at[:, 3].set(-INF)
     value, gradient = value_and_grad(logits, jnp.array([1, 2]))
     without, slope = value_and_grad(logits[:, :3], jnp.array([1, 2]))
@@ -212,13 +212,13 @@ def test_a_path_that_every_frame_disfavours():
     np.testing.assert_allclose(gradient, jax.nn.one_hot(jnp.zeros(time, int), 3) - jax.nn.one_hot(labels, 3), atol=1e-5)
 
 
-def test_an_unmasked_nan_is_loud():
+def test_an_unmasked_nan_gives_nan():
     logits = jnp.zeros((2, 5, 3)).at[0, 2, 1].set(NAN)
     labels = np.array([[1, 2], [1, 2]])
-    np.testing.assert_array_equal(jnp.isnan(both(logits, labels)[0]), [True, False])
-    values, gradient = both(logits, labels, sample_weights=np.array([0.0, 1.0], np.float32))
+    np.testing.assert_array_equal(jnp.isnan(losses_and_gradients(logits, labels)[0]), [True, False])
+    values, gradient = losses_and_gradients(logits, labels, sample_weights=np.array([0.0, 1.0], np.float32))
     assert values[0] == 0
-    np.testing.assert_allclose(values[1], one(logits[1], labels[1]), rtol=1e-6)
+    np.testing.assert_allclose(values[1], loss_of_one(logits[1], labels[1]), rtol=1e-6)
     assert (gradient[0] == 0).all()
 
 
@@ -236,7 +236,7 @@ def test_shapes_and_types():
     assert jax.eval_shape(jl.ctc_loss, logits, labels.astype(jnp.uint8)).shape == (2,)
 
 
-def test_nothing_the_size_of_the_logits_is_kept():
+def test_no_copy_of_the_logits_is_stored():
     logits, labels = jnp.zeros((8, 60, 2000)), jnp.ones((8, 6), int)
     step = jax.jit(jax.value_and_grad(lambda z: jl.ctc_loss(z, labels, reduction="mean")))
     memory = step.lower(logits).compile().memory_analysis()

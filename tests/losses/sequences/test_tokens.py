@@ -1,4 +1,4 @@
-"""Cross-entropy of sequences and perplexity, and torch's values for all losses of sequences."""
+"""Cross-entropy of sequences and perplexity, and torch's values for all losses of sequences, CTC too."""
 
 import functools
 
@@ -106,7 +106,7 @@ def MEANS(logits, labels, lengths):  # noqa: N802
     return [mean(mean_over=over) for over in ("tokens", "sequences", "examples")]
 
 
-def test_it_is_the_cross_entropy_of_the_tokens(batch):
+def test_it_is_the_sum_of_the_cross_entropies_of_the_tokens(batch):
     logits, labels = batch
     for options in ({}, {"label_smoothing": 0.1}):
         tokens = jl.softmax_cross_entropy(logits, labels, **options)
@@ -117,7 +117,7 @@ def test_it_is_the_cross_entropy_of_the_tokens(batch):
     np.testing.assert_allclose(dense, jl.sequence_cross_entropy(logits, labels, lengths=[5, 3, 0, 1]), rtol=1e-6)
 
 
-def test_perplexity_of_knowing_nothing_and_of_knowing_all(batch):
+def test_perplexity_of_equal_probabilities_and_of_certainty(batch):
     _, labels = batch
     np.testing.assert_allclose(jl.perplexity(jnp.zeros((4, 5, 3)), labels), 3, rtol=1e-6)
     assert jl.perplexity(1e4 * jax.nn.one_hot(labels, 3), labels) == 1
@@ -208,7 +208,7 @@ def test_a_token_without_classes_is_padding(batch):
     )
 
 
-def test_shapes_and_words(batch):
+def test_shapes_and_options(batch):
     logits, labels = batch
     with pytest.raises(ValueError, match=r"mean_over must be one of 'tokens', 'sequences', 'examples', got 'batch'"):
         jl.sequence_cross_entropy(logits, labels, mean_over="batch")

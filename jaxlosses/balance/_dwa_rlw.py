@@ -71,11 +71,8 @@ def dwa(temperature: Number = 2.0, *, period: Number = 1) -> Balancer:
 
     def update(losses: Scalars, state: DWAState) -> tuple[dict[str, Array], DWAState]:
         current = finite_vector("dwa", "losses", losses, state.weights)
-        sums, counts, updates = (
-            state.sums + current,
-            state.counts + (current != 0).astype(current.dtype),
-            state.updates + 1,
-        )
+        sums, updates = state.sums + current, state.updates + 1
+        counts = state.counts + (current != 0).astype(current.dtype)
         means = safe_divide(sums, counts)
         ratios = jnp.where(means == 0, 1, safe_divide(means, state.losses, otherwise=1.0))
         weights = len(current) * jax.nn.softmax(ratios / jnp.asarray(temperature, jnp.float32))
@@ -131,8 +128,8 @@ def rlw() -> Balancer:
         return RLWState(to_dict(terms, jnp.full(len(terms), 1 / len(terms), jnp.float32)))
 
     def update(losses: Scalars, state: RLWState, key: Array) -> tuple[dict[str, Array], RLWState]:
-        terms = finite_vector("rlw", "losses", losses, state.weights)
-        weights = to_dict(state.weights, jax.nn.softmax(jax.random.normal(key, terms.shape, jnp.float32)))
+        current = finite_vector("rlw", "losses", losses, state.weights)
+        weights = to_dict(state.weights, jax.nn.softmax(jax.random.normal(key, current.shape, jnp.float32)))
         return weights, RLWState(weights)
 
     return Balancer(init, update)

@@ -160,7 +160,9 @@ def test_iou_loss_is_a_metric(a, b, c):
 
 @given(probabilities, masks, st.floats(0, 2, width=32))
 def test_mask_family(p, g, smooth):
-    dice = functools.partial(jax.jit(jl.dice_loss, static_argnames=("class_axis", "squared_denominator")), class_axis=None)
+    dice = functools.partial(
+        jax.jit(jl.dice_loss, static_argnames=("class_axis", "squared_denominator")), class_axis=None
+    )
     jaccard = functools.partial(jax.jit(jl.jaccard_loss, static_argnames="class_axis"), class_axis=None)
     tversky = functools.partial(jax.jit(jl.tversky_loss, static_argnames="class_axis"), class_axis=None)
     for loss in (

@@ -21,7 +21,7 @@ import functools
 import math
 import operator
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -87,7 +87,7 @@ def prepare_masks(
     class_axis: int | None,
     ignore_label: int | None,
     activation: str | None = None,
-    **arrays: ArrayLike,
+    **arrays: Any,
 ) -> MaskInputs:
     """Check, convert and mask predictions, which are probabilities unless they are named logits, and targets."""
     first, second = arrays

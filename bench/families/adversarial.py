@@ -1,12 +1,12 @@
-"""Rivals of the adversarial losses."""
+"""Baselines of the adversarial losses."""
 
 import jax
 import jax.numpy as jnp
 
-from bench.comparison import Row, against
+from bench.comparison import Comparison, against
 
 
-def rows(n: int) -> list[Row]:
+def comparisons(n: int) -> list[Comparison]:
     x, y = jax.random.normal(jax.random.key(6), (2, n, 256))
     distance = lambda x, y: jnp.abs(x - y)  # noqa: E731
     return [

@@ -1,14 +1,14 @@
-"""The box losses beside plain jnp formulas."""
+"""Baselines of the box losses."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from bench.comparison import Row, against
+from bench.comparison import Comparison, against
 
 
-def rows(n: int) -> list[Row]:
+def comparisons(n: int) -> list[Comparison]:
     boxes, targets = (random_boxes(key, 64 * n) for key in jax.random.split(jax.random.key(3)))
     return [
         against("jnp", "iou_loss", lambda a, b: 1 - iou(a, b), boxes, targets),

@@ -1,4 +1,4 @@
-"""Rivals of the classification losses."""
+"""Baselines of the classification losses."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from bench.comparison import Row, against
+from bench.comparison import Comparison, against
 
 
-def rows(n: int) -> list[Row]:
+def comparisons(n: int) -> list[Comparison]:
     key = jax.random.split(jax.random.key(1), 3)
     logits, ids = 3 * jax.random.normal(key[0], (n, 1000)), jax.random.randint(key[1], (n,), 0, 1000)
     log_p, p = jax.nn.log_softmax(logits), jax.nn.softmax(jnp.flip(logits, 1))

@@ -1,4 +1,4 @@
-"""Rivals of the divergences."""
+"""Baselines of the divergences."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from bench.comparison import Row, against
+from bench.comparison import Comparison, against
 
 
-def rows(n: int) -> list[Row]:
+def comparisons(n: int) -> list[Comparison]:
     logits = 3 * jax.random.normal(jax.random.key(2), (n, 1000))
     log_q, p = jax.nn.log_softmax(logits), jax.nn.softmax(jnp.flip(logits, 1))
     return [

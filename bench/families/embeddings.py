@@ -1,4 +1,4 @@
-"""The embedding losses beside plain jnp formulas and optax."""
+"""Baselines of the losses over embeddings."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from bench.comparison import Row, against
+from bench.comparison import Comparison, against
 
 
-def rows(n: int) -> list[Row]:
+def comparisons(n: int) -> list[Comparison]:
     a, p, x = jax.random.normal(jax.random.key(7), (3, 4 * n, 256))
     similar = jax.random.randint(jax.random.key(8), (4 * n,), 0, 2)
     batch = max(16, n // 16)  # the plain forms of mining make arrays of batch³

@@ -1,14 +1,14 @@
-"""Rivals of the losses on images."""
+"""Baselines of the losses on images."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from bench.comparison import Row, against
+from bench.comparison import Comparison, against
 
 
-def rows(n: int) -> list[Row]:
+def comparisons(n: int) -> list[Comparison]:
     key = jax.random.key(6)
     f, p, a = jax.random.normal(key, (3, max(2, n // 512), 64, 64, 128))
     return [

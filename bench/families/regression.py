@@ -1,4 +1,4 @@
-"""Rivals of the regression losses."""
+"""Baselines of the regression losses."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from bench.comparison import Row, against
+from bench.comparison import Comparison, against
 
 
-def rows(n: int) -> list[Row]:
+def comparisons(n: int) -> list[Comparison]:
     x, y = jax.random.normal(jax.random.key(0), (2, n, 256))
     return [
         against("jnp", "absolute_error", lambda x, y: jnp.abs(x - y), x, y),

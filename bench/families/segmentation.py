@@ -1,23 +1,23 @@
-"""Rivals of the segmentation losses."""
+"""Baselines of the segmentation losses."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from bench.comparison import Row, against
+from bench.comparison import Comparison, against
 
 
-def rows(n: int) -> list[Row]:
+def comparisons(n: int) -> list[Comparison]:
     key = jax.random.split(jax.random.key(4), 3)
     images = jax.nn.sigmoid(jax.random.normal(key[0], (max(2, n // 128), 128, 128)))
-    truth = (jax.random.uniform(key[1], images.shape) > 0.5).astype(jnp.float32)
+    targets = (jax.random.uniform(key[1], images.shape) > 0.5).astype(jnp.float32)
     return [
-        against("jnp", "dice_loss", dice_loss, images, truth, class_axis=None),
-        against("jnp", "jaccard_loss", jaccard_loss, images, truth, class_axis=None),
-        against("jnp", "tversky_loss", tversky_loss, images, truth, class_axis=None),
-        against("jnp", "sensitivity_specificity_loss", sensitivity_specificity_loss, images, truth, class_axis=None),
-        against("jnp", "lovasz_hinge_loss", jax.vmap(lovasz_hinge_loss), 4 * images - 2, truth),
+        against("jnp", "dice_loss", dice_loss, images, targets, class_axis=None),
+        against("jnp", "jaccard_loss", jaccard_loss, images, targets, class_axis=None),
+        against("jnp", "tversky_loss", tversky_loss, images, targets, class_axis=None),
+        against("jnp", "sensitivity_specificity_loss", sensitivity_specificity_loss, images, targets, class_axis=None),
+        against("jnp", "lovasz_hinge_loss", jax.vmap(lovasz_hinge_loss), 4 * images - 2, targets),
         against("jnp", "lovasz_softmax_loss", lovasz_softmax_loss, *_classes(key[2], len(images)), class_axis=-1),
     ]
 
@@ -54,14 +54,14 @@ def lovasz_hinge_loss(z: Any, y: Any) -> Any:
 
 
 def lovasz_softmax_loss(p: Any, ids: Any) -> Any:
-    truth = [(ids == c).astype(p.dtype) for c in range(p.shape[-1])]
-    return jnp.mean(jnp.stack([lovasz(jnp.abs(g - p[..., c]).ravel(), g.ravel()) for c, g in enumerate(truth)]))
+    targets = [(ids == c).astype(p.dtype) for c in range(p.shape[-1])]
+    return jnp.mean(jnp.stack([lovasz(jnp.abs(g - p[..., c]).ravel(), g.ravel()) for c, g in enumerate(targets)]))
 
 
-def lovasz(errors: Any, truth: Any) -> Any:
+def lovasz(errors: Any, targets: Any) -> Any:
     """As the authors wrote it."""
     order = jnp.argsort(-errors)
-    truth = truth[order]
-    jaccard = 1 - (jnp.sum(truth) - jnp.cumsum(truth)) / (jnp.sum(truth) + jnp.cumsum(1 - truth))
-    charges = jnp.concatenate([jaccard[:1], jnp.diff(jaccard)])
-    return jnp.sum(errors[order] * jax.lax.stop_gradient(charges))
+    targets = targets[order]
+    jaccard = 1 - (jnp.sum(targets) - jnp.cumsum(targets)) / (jnp.sum(targets) + jnp.cumsum(1 - targets))
+    increments = jnp.concatenate([jaccard[:1], jnp.diff(jaccard)])
+    return jnp.sum(errors[order] * jax.lax.stop_gradient(increments))

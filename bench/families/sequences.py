@@ -1,4 +1,4 @@
-"""Rivals of the losses of sequences."""
+"""Baselines of the losses of sequences."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from bench.comparison import Row, against
+from bench.comparison import Comparison, against
 
 
-def rows(n: int) -> list[Row]:
+def comparisons(n: int) -> list[Comparison]:
     key = jax.random.split(jax.random.key(6), 4)
     batch, time = max(2, n // 64), max(12, min(150, n // 16))
     shapes = {"K=5000": (batch, time, min(20, time // 3), 5000), "K=28": (batch, time, min(40, time // 3), 28)}

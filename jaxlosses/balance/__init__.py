@@ -1,4 +1,4 @@
-"""Weights for losses from what happened so far: functions of past losses, with a state that lives among yours.
+"""Loss balancing: weights for the terms of an objective from their past losses, with an explicit state.
 
 Every balancer is a pair `(init, update)`. Its state holds `weights`, those for the next evaluation, and they go into an
 objective as multipliers:
@@ -17,7 +17,8 @@ objective as multipliers:
 Those that sum to 1 make the total K times smaller than a plain sum: adapt the learning rate, or use Adam. In a state,
 dicts are by term, and vectors go through the terms sorted by name, in float32. All is jittable, and compiled once.
 Losses may be those of more terms than `init` was given: the others are left alone. A loss that is exactly 0 or not
-finite did not take part (an inactive term, a batch without its labels, a step to be skipped), and pushes no weight.
+finite is taken for one that was not active (an inactive term, a batch without its labels, a step to be skipped), and
+changes no weight.
 
 This module is not part of `import jaxlosses`: write `from jaxlosses import balance`.
 """

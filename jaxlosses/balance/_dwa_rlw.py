@@ -1,4 +1,4 @@
-"""Weights that follow from what the losses were, or from nothing at all."""
+"""Dynamic weight average (DWA), weights from past losses, and random loss weighting (RLW)."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from jaxlosses.balance._balancer import Balancer, Scalars, named, sorted_names, vector, zeros
+from jaxlosses.balance._balancer import Balancer, Scalars, finite_vector, sorted_names, zeros
+from jaxlosses.core.named_vectors import to_dict
 from jaxlosses.core.numerics import safe_divide
 from jaxlosses.core.types import Number
 
@@ -18,9 +19,9 @@ class DWAState(NamedTuple):
 
     Attributes:
         weights: for the next evaluation.
-        losses: the mean losses of the last period in which a term took part; 0: none yet.
+        losses: each term's mean loss in the last period in which it was active; 0 before the first.
         sums: of the losses in this period so far.
-        counts: in how many updates of this period each term took part.
+        counts: in how many updates of this period each term was active.
         updates: the number of updates in this period.
     """
 
@@ -32,7 +33,7 @@ class DWAState(NamedTuple):
 
 
 def dwa(temperature: Number = 2.0, *, period: Number = 1) -> Balancer:
-    """Dynamic weight average: more weight for losses that fall more slowly than the others.
+    """Dynamic weight average (DWA): more weight for losses that fall more slowly than the others.
 
         w = K softmax(r/T),   r = L(t-1)/L(t-2)
 
@@ -65,19 +66,20 @@ def dwa(temperature: Number = 2.0, *, period: Number = 1) -> Balancer:
     def init(names: Iterable[str]) -> DWAState:
         terms = sorted_names("dwa", names)
         return DWAState(
-            named(terms, zeros(terms) + 1), zeros(terms), zeros(terms), zeros(terms), jnp.zeros((), jnp.int32)
+            to_dict(terms, zeros(terms) + 1), zeros(terms), zeros(terms), zeros(terms), jnp.zeros((), jnp.int32)
         )
 
     def update(losses: Scalars, state: DWAState) -> tuple[dict[str, Array], DWAState]:
-        now = vector("dwa", "losses", losses, state.weights)
-        sums, counts, updates = state.sums + now, state.counts + (now != 0).astype(now.dtype), state.updates + 1
+        current = finite_vector("dwa", "losses", losses, state.weights)
+        sums, updates = state.sums + current, state.updates + 1
+        counts = state.counts + (current != 0).astype(current.dtype)
         means = safe_divide(sums, counts)
         ratios = jnp.where(means == 0, 1, safe_divide(means, state.losses, otherwise=1.0))
-        weights = len(now) * jax.nn.softmax(ratios / jnp.asarray(temperature, jnp.float32))
-        known = jnp.where(means == 0, state.losses, means)
-        ended = DWAState(named(state.weights, weights), known, 0 * sums, 0 * counts, 0 * updates)
-        going_on = state._replace(sums=sums, counts=counts, updates=updates)
-        state = jax.tree.map(lambda new, old: jnp.where(updates >= period, new, old), ended, going_on)
+        weights = len(current) * jax.nn.softmax(ratios / jnp.asarray(temperature, jnp.float32))
+        latest = jnp.where(means == 0, state.losses, means)
+        next_period = DWAState(to_dict(state.weights, weights), latest, 0 * sums, 0 * counts, 0 * updates)
+        same_period = state._replace(sums=sums, counts=counts, updates=updates)
+        state = jax.tree.map(lambda new, old: jnp.where(updates >= period, new, old), next_period, same_period)
         return state.weights, state
 
     return Balancer(init, update)
@@ -94,7 +96,7 @@ class RLWState(NamedTuple):
 
 
 def rlw() -> Balancer:
-    """Random loss weights, drawn anew in every step: the baseline that elaborate methods have to beat.
+    """Random loss weighting (RLW), drawn anew in every step: the baseline that elaborate methods have to beat.
 
         w = softmax(z),   z ~ N(0, 1)
 
@@ -123,11 +125,11 @@ def rlw() -> Balancer:
 
     def init(names: Iterable[str]) -> RLWState:
         terms = sorted_names("rlw", names)
-        return RLWState(named(terms, jnp.full(len(terms), 1 / len(terms), jnp.float32)))
+        return RLWState(to_dict(terms, jnp.full(len(terms), 1 / len(terms), jnp.float32)))
 
     def update(losses: Scalars, state: RLWState, key: Array) -> tuple[dict[str, Array], RLWState]:
-        terms = vector("rlw", "losses", losses, state.weights)
-        weights = named(state.weights, jax.nn.softmax(jax.random.normal(key, terms.shape, jnp.float32)))
+        current = finite_vector("rlw", "losses", losses, state.weights)
+        weights = to_dict(state.weights, jax.nn.softmax(jax.random.normal(key, current.shape, jnp.float32)))
         return weights, RLWState(weights)
 
     return Balancer(init, update)

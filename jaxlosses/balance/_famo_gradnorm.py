@@ -1,4 +1,4 @@
-"""Weights that are learned in a descent of their own, a step for every step of the model."""
+"""FAMO and GradNorm: weights that an optimizer of their own learns, a step for every step of the model."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
@@ -9,7 +9,8 @@ import optax
 from jax import Array
 from jaxtyping import Float
 
-from jaxlosses.balance._balancer import Balancer, Scalars, named, sorted_names, vector, zeros
+from jaxlosses.balance._balancer import Balancer, Scalars, finite_vector, sorted_names, zeros
+from jaxlosses.core.named_vectors import to_dict
 from jaxlosses.core.numerics import safe_divide
 from jaxlosses.core.types import Number
 
@@ -23,7 +24,7 @@ class FAMOState(NamedTuple):
         weights: for the next evaluation.
         shares: z, the weights before the division by the losses.
         logits: ξ.
-        losses: the last loss of each term that took part; 0: none yet.
+        losses: the last loss of each term while it was active; 0 before the first.
         moments: of Adam.
     """
 
@@ -35,13 +36,13 @@ class FAMOState(NamedTuple):
 
 
 def famo(learning_rate: Rate = 0.025, *, decay: float | Array = 0.01, minimum: Number | Scalars = 0.0) -> Balancer:
-    """Fast adaptive multitask optimisation: let all losses fall at the same relative rate, for no extra gradient.
+    """FAMO (fast adaptive multitask optimisation): all losses fall at the same relative rate, for no extra gradient.
 
         w_k = z_k/D_k over its sum,   D = L - b + 1e-8,   z = softmax(ξ)
         ξ ← ξ - Adam(J (log D_before - log D_after) + decay ξ),   J = dz/dξ
 
     where before and after are losses on one batch, on both sides of a step. Give both, at the price of a forward pass,
-    or only those of every step as it comes: then the last batch's are taken for those before, in spite of the noise.
+    or only those of each step: then the last batch's are taken for those before, in spite of the noise.
 
     The weights divide by the newest losses they know. The authors divide by those of the batch at hand: for that, give
     `state.shares` as weights to an objective with `combine="log"`, which is the same up to one factor for all terms.
@@ -76,24 +77,24 @@ def famo(learning_rate: Rate = 0.025, *, decay: float | Array = 0.01, minimum: N
 
     def init(names: Iterable[str]) -> FAMOState:
         terms = sorted_names("famo", names)
-        weights, shares = (named(terms, jax.nn.softmax(zeros(terms))) for _ in range(2))
+        weights, shares = (to_dict(terms, jax.nn.softmax(zeros(terms))) for _ in range(2))
         return FAMOState(weights, shares, zeros(terms), zeros(terms), adam.init(zeros(terms)))
 
     def update(losses: Scalars, state: FAMOState, before: Scalars | None = None) -> tuple[dict[str, Array], FAMOState]:
-        now = vector("famo", "losses", losses, state.weights)
-        past = state.losses if before is None else vector("famo", "before", before, state.weights)
-        least = minimum if isinstance(minimum, Mapping) else dict.fromkeys(state.weights, minimum)
-        floor = vector("famo", "minimum", least, state.weights)
-        newest = jnp.where(now == 0, jnp.where(past == 0, state.losses, past), now)
+        current = finite_vector("famo", "losses", losses, state.weights)
+        past = state.losses if before is None else finite_vector("famo", "before", before, state.weights)
+        minima = minimum if isinstance(minimum, Mapping) else dict.fromkeys(state.weights, minimum)
+        floor = finite_vector("famo", "minimum", minima, state.weights)
+        newest = jnp.where(current == 0, jnp.where(past == 0, state.losses, past), current)
         excess, excess_before = (jnp.maximum(x - floor, 0) + 1e-8 for x in (newest, past))
 
-        slope = _pulled_back(state.logits, jnp.log(excess_before / excess), (past != 0) & (now != 0))
-        logits, moments = _descend(adam, slope, state.moments, state.logits)
-        shares, unseen = jax.nn.softmax(logits), newest == 0
-        quotients = jnp.where(unseen, 0, shares / excess)
-        factor = safe_divide(jnp.sum(jnp.where(unseen, 0, shares)), jnp.sum(quotients))
-        weights = named(state.weights, jnp.where(unseen, shares, quotients * factor))
-        return weights, FAMOState(weights, named(state.weights, shares), logits, newest, moments)
+        gradient = _gradient_in_logits(state.logits, jnp.log(excess_before / excess), (past != 0) & (current != 0))
+        logits, moments = _descend(adam, gradient, state.moments, state.logits)
+        shares, without_loss = jax.nn.softmax(logits), newest == 0
+        quotients = jnp.where(without_loss, 0, shares / excess)
+        factor = safe_divide(jnp.sum(jnp.where(without_loss, 0, shares)), jnp.sum(quotients))
+        weights = to_dict(state.weights, jnp.where(without_loss, shares, quotients * factor))
+        return weights, FAMOState(weights, to_dict(state.weights, shares), logits, newest, moments)
 
     return Balancer(init, update)
 
@@ -104,7 +105,7 @@ class GradNormState(NamedTuple):
     Attributes:
         weights: for the next evaluation.
         logits: v.
-        first: the first loss of each term that took part; 0: none yet.
+        first: the first loss of each term while it was active; 0 before that.
         moments: of Adam.
     """
 
@@ -115,7 +116,7 @@ class GradNormState(NamedTuple):
 
 
 def gradnorm(alpha: Number = 1.5, *, learning_rate: Rate = 0.025) -> Balancer:
-    """Learn weights that make the weighted gradients alike in length, and longer for losses that have fallen less.
+    """GradNorm: learn weights that make weighted gradients alike in length, and longer for losses that fell less.
 
         minimise over w:  Σ |w n - target|,   target = mean(w n) r^α,   r = (L/L(0)) / mean(L/L(0)),   w = K softmax(v)
 
@@ -149,39 +150,41 @@ def gradnorm(alpha: Number = 1.5, *, learning_rate: Rate = 0.025) -> Balancer:
 
     def init(names: Iterable[str]) -> GradNormState:
         terms = sorted_names("gradnorm", names)
-        return GradNormState(named(terms, zeros(terms) + 1), zeros(terms), zeros(terms), adam.init(zeros(terms)))
+        return GradNormState(to_dict(terms, zeros(terms) + 1), zeros(terms), zeros(terms), adam.init(zeros(terms)))
 
     def update(losses: Scalars, state: GradNormState, norms: Scalars) -> tuple[dict[str, Array], GradNormState]:
-        now = vector("gradnorm", "losses", losses, state.weights)
-        lengths = vector("gradnorm", "norms", norms, state.weights)
-        first = jnp.where(state.first == 0, now, state.first)
-        present = (now != 0) & (lengths != 0)
+        current = finite_vector("gradnorm", "losses", losses, state.weights)
+        lengths = finite_vector("gradnorm", "norms", norms, state.weights)
+        first = jnp.where(state.first == 0, current, state.first)
+        present = (current != 0) & (lengths != 0)
 
         def mean(x: Array) -> Array:
             return safe_divide(jnp.sum(jnp.where(present, x, 0)), jnp.sum(present.astype(x.dtype)))
 
-        remaining = safe_divide(now, first)
-        rates = safe_divide(remaining, mean(remaining)) ** jnp.asarray(alpha, now.dtype)
+        remaining = safe_divide(current, first)
+        rates = safe_divide(remaining, mean(remaining)) ** jnp.asarray(alpha, current.dtype)
 
-        weighted = len(now) * jax.nn.softmax(state.logits) * lengths
-        by_weight = jnp.sign(weighted - mean(weighted) * rates) * lengths
-        slope = len(now) * _pulled_back(state.logits, by_weight, present)
-        logits, moments = _descend(adam, slope, state.moments, state.logits)
-        weights = named(state.weights, len(now) * jax.nn.softmax(logits))
+        weighted = len(current) * jax.nn.softmax(state.logits) * lengths
+        weight_gradient = jnp.sign(weighted - mean(weighted) * rates) * lengths
+        gradient = len(current) * _gradient_in_logits(state.logits, weight_gradient, present)
+        logits, moments = _descend(adam, gradient, state.moments, state.logits)
+        weights = to_dict(state.weights, len(current) * jax.nn.softmax(logits))
         return weights, GradNormState(weights, logits, first, moments)
 
     return Balancer(init, update)
 
 
-def _pulled_back(logits: Array, by_share: Array, present: Array) -> Array:
-    """The slope in the logits, given that in their softmax. Who is absent gets none, and adds to no one's."""
+def _gradient_in_logits(logits: Array, share_gradient: Array, present: Array) -> Array:
+    """The gradient in the logits, given that in their softmax; terms that are not present have none and add nothing."""
     shares, pull = jax.vjp(jax.nn.softmax, logits)
-    known = jnp.where(present, shares, 0)
-    mean = safe_divide(jnp.sum(known * jnp.where(present, by_share, 0)), jnp.sum(known))
-    return pull(jnp.where(present, by_share, mean))[0]
+    present_shares = jnp.where(present, shares, 0)
+    mean = safe_divide(jnp.sum(present_shares * jnp.where(present, share_gradient, 0)), jnp.sum(present_shares))
+    return pull(jnp.where(present, share_gradient, mean))[0]
 
 
-def _descend(optimizer: optax.GradientTransformation, slope: Array, moments: Any, logits: Array) -> tuple[Array, Any]:
+def _descend(
+    optimizer: optax.GradientTransformation, gradient: Array, moments: Any, logits: Array
+) -> tuple[Array, Any]:
     with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
-        change, moments = optimizer.update(slope, moments, logits)
+        change, moments = optimizer.update(gradient, moments, logits)
         return logits + jnp.asarray(change).astype(logits.dtype), moments

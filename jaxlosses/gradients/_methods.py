@@ -4,14 +4,21 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlosses.core.numerics import safe_divide
+from jaxlosses.core.numerics import matmul_full_precision, safe_divide
 from jaxlosses.core.types import Number
-from jaxlosses.gradients._solvers import DEPENDENT, balanced, bargain, dot, minimised, named, unit
+from jaxlosses.gradients._solvers import (
+    DEPENDENCE_THRESHOLD,
+    equal_projection,
+    nash_bargaining,
+    normalize_gram,
+    simplex_interior_point,
+    weights_by_term,
+)
 from jaxlosses.gradients._trees import Gram
 
 
 def pcgrad(gram: Gram, key: Array | None = None) -> dict[str, Array]:
-    """Take out of every gradient what opposes another one, and add up what is left.
+    """PCGrad (gradient surgery): take out of every gradient what opposes another one, and add up what is left.
 
         d = Σ_i p_i,   p_i = g_i;   for j ≠ i, in random order, where p_i · g_j < 0:  p_i ← p_i - (p_i · g_j)/n_j² g_j
 
@@ -38,26 +45,26 @@ def pcgrad(gram: Gram, key: Array | None = None) -> dict[str, Array]:
     Reference:
         Yu et al., Gradient Surgery for Multi-Task Learning, 2020, arXiv:2001.06782.
     """
-    gradients = unit("pcgrad", gram)
+    normalized = normalize_gram("pcgrad", gram)
     terms = jnp.arange(len(gram.names))
     keys = None if key is None else jax.random.split(key, len(terms))
     orders = (
         jnp.tile(terms, (len(terms), 1)) if keys is None else jax.vmap(lambda k: jax.random.permutation(k, terms))(keys)
     )
 
-    def project(parts: Array, place: Array) -> tuple[Array, None]:
-        other = place[:, None] == terms[None, :]
-        overlap = jnp.sum(jnp.where(other, dot(parts, gradients.cosines), 0), 1)
-        opposes = (overlap < 0) & (place != terms)
-        return parts - jnp.where(opposes[:, None] & other, overlap[:, None], 0), None
+    def project(parts: Array, others: Array) -> tuple[Array, None]:
+        is_other = others[:, None] == terms[None, :]
+        overlap = jnp.sum(jnp.where(is_other, matmul_full_precision(parts, normalized.cosines), 0), 1)
+        opposes = (overlap < 0) & (others != terms)
+        return parts - jnp.where(opposes[:, None] & is_other, overlap[:, None], 0), None
 
     # In unit gradients: row i is n_i u_i, and then what is left of it.
-    parts, _ = lax.scan(project, jnp.diag(gradients.norms), orders.T)
-    return named(gram, safe_divide(jnp.sum(parts, 0), gradients.norms), gradients.present)
+    parts, _ = lax.scan(project, jnp.diag(normalized.norms), orders.T)
+    return weights_by_term(gram, safe_divide(jnp.sum(parts, 0), normalized.norms), normalized.present)
 
 
 def cagrad(gram: Gram, *, c: Number = 0.5) -> dict[str, Array]:
-    """Stay near the mean gradient, and there help the term that gains least as much as can be.
+    """CAGrad: stay near the mean gradient, and there improve the term that gains least as much as possible.
 
         d = (g_0 + c |g_0| g_x/|g_x|)/(1 + c²),   x = argmin over Σx = 1, x >= 0 of  g_x · g_0 + c |g_0| |g_x|
 
@@ -85,27 +92,27 @@ def cagrad(gram: Gram, *, c: Number = 0.5) -> dict[str, Array]:
     Reference:
         Liu et al., Conflict-Averse Gradient Descent for Multi-task Learning, 2021, arXiv:2110.14048.
     """
-    gradients = unit("cagrad", gram)
-    c = jnp.asarray(c, gradients.norms.dtype)
-    mean = safe_divide(gradients.present, jnp.sum(gradients.present))
-    firm, lengths = gradients.firm, gradients.relative
-    with_mean = dot(firm, lengths * mean)
-    length = jnp.sqrt(dot(lengths * mean, with_mean))
+    normalized = normalize_gram("cagrad", gram)
+    c = jnp.asarray(c, normalized.norms.dtype)
+    mean = safe_divide(normalized.present, jnp.sum(normalized.present))
+    cosines, lengths = normalized.regularized_cosines, normalized.relative_norms
+    with_mean = matmul_full_precision(cosines, lengths * mean)
+    length = jnp.sqrt(matmul_full_precision(lengths * mean, with_mean))
     with_mean = safe_divide(with_mean, length)
 
     def model(y: Array) -> tuple[Array, Array]:
-        products = dot(firm, y)
-        norm = jnp.sqrt(dot(y, products))
+        products = matmul_full_precision(cosines, y)
+        norm = jnp.sqrt(matmul_full_precision(y, products))
         # Without its negative part: the whole Hessian leads astray near |g_x| = 0, where the function has a kink.
-        return with_mean + c * safe_divide(products, norm), c * safe_divide(firm, norm)
+        return with_mean + c * safe_divide(products, norm), c * safe_divide(cosines, norm)
 
-    y = minimised(model, safe_divide(gradients.present, lengths), gradients.present)
-    pull = safe_divide(c * length, jnp.sqrt(dot(y, dot(firm, y))))
-    return named(gram, (mean + pull * safe_divide(y, lengths)) / (1 + c**2), gradients.present)
+    y = simplex_interior_point(model, safe_divide(normalized.present, lengths), normalized.present)
+    pull = safe_divide(c * length, jnp.sqrt(matmul_full_precision(y, matmul_full_precision(cosines, y))))
+    return weights_by_term(gram, (mean + pull * safe_divide(y, lengths)) / (1 + c**2), normalized.present)
 
 
 def mgda(gram: Gram) -> dict[str, Array]:
-    """Take the shortest convex combination of the gradients: it descends every loss, or there is no such direction.
+    """MGDA: the shortest convex combination of the gradients, which descends every loss, or there is no such direction.
 
         w = argmin over Σw = 1, w >= 0 of  |Σ w_i g_i|²
 
@@ -132,14 +139,16 @@ def mgda(gram: Gram) -> dict[str, Array]:
     Reference:
         Sener and Koltun, Multi-Task Learning as Multi-Objective Optimization, 2018, arXiv:1810.04650.
     """
-    gradients = unit("mgda", gram)
-    firm, coefficients = gradients.firm, safe_divide(gradients.present, gradients.relative)
-    weights = coefficients * minimised(lambda y: (dot(firm, y), firm), coefficients, gradients.present)
-    return named(gram, safe_divide(weights, jnp.sum(weights)), gradients.present)
+    normalized = normalize_gram("mgda", gram)
+    cosines, coefficients = normalized.regularized_cosines, safe_divide(normalized.present, normalized.relative_norms)
+    weights = coefficients * simplex_interior_point(
+        lambda y: (matmul_full_precision(cosines, y), cosines), coefficients, normalized.present
+    )
+    return weights_by_term(gram, safe_divide(weights, jnp.sum(weights)), normalized.present)
 
 
-def nash(gram: Gram) -> dict[str, Array]:
-    """Let the terms bargain for the direction: the one with the largest product of their gains.
+def nash_mtl(gram: Gram) -> dict[str, Array]:
+    """Nash-MTL: the direction of the Nash bargaining solution, with the largest product of the terms' gains.
 
         w_i (g_i · d) = 1 for all i,   that is  M w = 1/w
 
@@ -160,20 +169,20 @@ def nash(gram: Gram) -> dict[str, Array]:
     Example:
         >>> from jaxlosses import gradients
         >>> products = gradients.gram({"seg": [-4.0, 1.0, 1.0], "depth": [6.0, 1.0, 1.0]})
-        >>> weights = gradients.nash(products)
+        >>> weights = gradients.nash_mtl(products)
         >>> round(float(weights["seg"]), 4), round(float(weights["depth"]), 4)
         (0.5915, 0.4071)
 
     Reference:
         Navon et al., Multi-Task Learning as a Bargaining Game, 2022, arXiv:2202.01017.
     """
-    gradients = unit("nash", gram)
-    weights = safe_divide(bargain(gradients.firm), gradients.norms)
-    return named(gram, weights, gradients.present)
+    normalized = normalize_gram("nash_mtl", gram)
+    weights = safe_divide(nash_bargaining(normalized.regularized_cosines), normalized.norms)
+    return weights_by_term(gram, weights, normalized.present)
 
 
 def imtl_g(gram: Gram) -> dict[str, Array]:
-    """Choose weights under which the update has the same projection on every gradient: no term is favoured.
+    """IMTL-G: weights under which the update has the same projection on every gradient, so that no term is favoured.
 
         d · u_i = d · u_j for all i, j,   Σ w = 1;   w = v/Σv,  v_i = (C⁺ 1)_i / n_i
 
@@ -183,7 +192,7 @@ def imtl_g(gram: Gram) -> dict[str, Array]:
     Returns:
         A weight for every term, which sum to 1 and may be negative. Parallel gradients get weights in proportion to
         1/n. All are 0 for opposite gradients, and where Σv <= 0: there the weights of sum 1 would climb all the losses.
-        Just above, they are large; `config` never has this trouble.
+        Just above, they are large; `conflict_free` never has this trouble.
 
     Raises:
         ValueError: if the matrix is not one row and column per name.
@@ -198,15 +207,15 @@ def imtl_g(gram: Gram) -> dict[str, Array]:
     Reference:
         Liu et al., Towards Impartial Multi-task Learning, ICLR 2021, https://openreview.net/forum?id=IMPnRXEWpvr.
     """
-    gradients = unit("imtl_g", gram)
-    v = safe_divide(balanced(gradients), gradients.relative)
+    normalized = normalize_gram("imtl_g", gram)
+    v = safe_divide(equal_projection(normalized), normalized.relative_norms)
     total = jnp.sum(v)
-    uphill = total <= DEPENDENT * jnp.sum(jnp.abs(v))
-    return named(gram, jnp.where(uphill, 0, v / jnp.where(uphill, 1, total)), gradients.present)
+    uphill = total <= DEPENDENCE_THRESHOLD * jnp.sum(jnp.abs(v))
+    return weights_by_term(gram, jnp.where(uphill, 0, v / jnp.where(uphill, 1, total)), normalized.present)
 
 
-def aligned(gram: Gram) -> dict[str, Array]:
-    """Replace the gradients by the nearest ones that are orthogonal and equally long, and add those up.
+def aligned_mtl(gram: Gram) -> dict[str, Array]:
+    """Aligned-MTL: the sum of the nearest gradients that are orthogonal and equally long.
 
         w = √λ_min V Λ^(-1/2) Vᵀ 1,   M = V Λ Vᵀ
 
@@ -226,25 +235,29 @@ def aligned(gram: Gram) -> dict[str, Array]:
     Example:
         >>> from jaxlosses import gradients
         >>> products = gradients.gram({"seg": [-4.0, 1.0, 1.0], "depth": [6.0, 1.0, 1.0]})
-        >>> weights = gradients.aligned(products)
+        >>> weights = gradients.aligned_mtl(products)
         >>> round(float(weights["seg"]), 4), round(float(weights["depth"]), 4)
         (1.1182, 0.8165)
 
     Reference:
         Senushkin et al., Independent Component Alignment for Multi-Task Learning, 2023, arXiv:2305.19000.
     """
-    gradients = unit("aligned", gram)
-    longest = jnp.max(gradients.norms)
-    lengths = safe_divide(gradients.norms, longest)
-    eigenvalues, vectors = jnp.linalg.eigh(lengths[:, None] * gradients.cosines * lengths[None, :])
-    dropped = eigenvalues <= DEPENDENT * len(eigenvalues) * jnp.max(eigenvalues)
+    normalized = normalize_gram("aligned_mtl", gram)
+    longest = jnp.max(normalized.norms)
+    lengths = safe_divide(normalized.norms, longest)
+    eigenvalues, vectors = jnp.linalg.eigh(lengths[:, None] * normalized.cosines * lengths[None, :])
+    dropped = eigenvalues <= DEPENDENCE_THRESHOLD * len(eigenvalues) * jnp.max(eigenvalues)
     smallest = jnp.min(jnp.where(dropped, jnp.inf, eigenvalues))
     ratios = jnp.where(dropped, 0, jnp.sqrt(smallest / jnp.where(dropped, 1, eigenvalues)))
-    return named(gram, dot(vectors, ratios * dot(gradients.present, vectors)), gradients.present)
+    return weights_by_term(
+        gram,
+        matmul_full_precision(vectors, ratios * matmul_full_precision(normalized.present, vectors)),
+        normalized.present,
+    )
 
 
-def config(gram: Gram) -> dict[str, Array]:
-    """Go where the cosines with all gradients are equal and positive, as far as their projections add up to.
+def conflict_free(gram: Gram) -> dict[str, Array]:
+    """ConFIG, the conflict-free update: equal cosines with all gradients, as long as their projections add up to.
 
         d = (Σ_i g_i · d̂) d̂,   d̂ = U⁺1/|U⁺1|,  with rows u_i of U;   w_i = (C⁺ 1)_i / n_i · (nᵀ C C⁺ 1)/(1ᵀ C⁺ 1)
 
@@ -261,7 +274,7 @@ def config(gram: Gram) -> dict[str, Array]:
     Example:
         >>> from jaxlosses import gradients
         >>> products = gradients.gram({"seg": [-4.0, 1.0, 1.0], "depth": [6.0, 1.0, 1.0]})
-        >>> weights = gradients.config(products)
+        >>> weights = gradients.conflict_free(products)
         >>> round(float(weights["seg"]), 4), round(float(weights["depth"]), 4)
         (1.2265, 0.8441)
 
@@ -269,8 +282,8 @@ def config(gram: Gram) -> dict[str, Array]:
         Liu, Chu and Thuerey, ConFIG: Towards Conflict-free Training of Physics Informed Neural Networks, 2024,
         arXiv:2408.11104.
     """
-    gradients = unit("config", gram)
-    u = balanced(gradients)
-    products = dot(gradients.cosines, u)
-    length = safe_divide(dot(gradients.relative, products), dot(u, products))
-    return named(gram, length * safe_divide(u, gradients.relative), gradients.present)
+    normalized = normalize_gram("conflict_free", gram)
+    u = equal_projection(normalized)
+    products = matmul_full_precision(normalized.cosines, u)
+    length = safe_divide(matmul_full_precision(normalized.relative_norms, products), matmul_full_precision(u, products))
+    return weights_by_term(gram, length * safe_divide(u, normalized.relative_norms), normalized.present)

@@ -1,10 +1,9 @@
-"""What the methods share: unit gradients, and two small convex problems, solved by a fixed number of Newton steps.
+"""What the methods share: the normalized Gram matrix, and convex problems solved by a fixed number of Newton steps.
 
 Everything is computed from cosines and lengths, not from inner products: float32 holds the cosines of gradients whose
 lengths are far apart, but not the eigenvalues of their products.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,80 +11,86 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlosses.core.numerics import safe_divide
-from jaxlosses.gradients._trees import Gram, wide_type
+from jaxlosses.core.named_vectors import to_dict
+from jaxlosses.core.numerics import matmul_full_precision, safe_divide
+from jaxlosses.core.types import compute_dtype
+from jaxlosses.gradients._trees import Gram
 
-DEPENDENT = 1e-6
+DEPENDENCE_THRESHOLD = 1e-6
 """Times K, the eigenvalue of the cosines at or below which gradients count as linearly dependent."""
 
-# A GPU would round the factors of float32 products to 10 bits.
-dot = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
+class NormalizedGram(NamedTuple):
+    """A Gram matrix as cosines and norms. A gradient of 0 is absent: its cosines and its norm are 0.
 
-class Unit(NamedTuple):
-    """Gradients as directions and lengths; absent ones have direction and length 0."""
+    Attributes:
+        present: 1, and 0 for gradients of 0.
+        norms: the lengths of the gradients.
+        cosines: `(K, K)`, the inner products of the gradients' directions.
+    """
 
     present: Array
     norms: Array
     cosines: Array
 
     @property
-    def relative(self) -> Array:
-        """How long each is, as a multiple of the shortest one."""
+    def relative_norms(self) -> Array:
+        """The norms as multiples of the smallest one."""
         shortest = jnp.min(jnp.where(self.present == 0, jnp.inf, self.norms))
         return self.norms / jnp.where(jnp.isinf(shortest), 1, shortest)
 
     @property
-    def firm(self) -> Array:
+    def regularized_cosines(self) -> Array:
         """The cosines, made positive definite where gradients are linearly dependent."""
-        return self.cosines + DEPENDENT * len(self.norms) * jnp.eye(len(self.norms), dtype=self.norms.dtype)
+        return self.cosines + DEPENDENCE_THRESHOLD * len(self.norms) * jnp.eye(len(self.norms), dtype=self.norms.dtype)
 
 
-def unit(call: str, gram: Gram) -> Unit:
+def normalize_gram(call: str, gram: Gram) -> NormalizedGram:
+    """Divide the gradients by their lengths, once there is a row and a column for every name."""
     matrix = jnp.asarray(gram.matrix)
     if matrix.shape != (len(gram.names),) * 2:
         raise ValueError(
             f"{call}: a Gram of {len(gram.names)} terms must have as many rows and columns, got {matrix.shape}"
         )
-    matrix = matrix.astype(wide_type(matrix))
+    matrix = matrix.astype(compute_dtype(matrix))
     norms = jnp.sqrt(jnp.diagonal(matrix))
     inverse = safe_divide(jnp.ones_like(norms), norms)
-    return Unit((norms != 0).astype(norms.dtype), norms, inverse[:, None] * matrix * inverse[None, :])
+    return NormalizedGram((norms != 0).astype(norms.dtype), norms, inverse[:, None] * matrix * inverse[None, :])
 
 
-def named(gram: Gram, weights: Array, present: Array) -> dict[str, Array]:
+def weights_by_term(gram: Gram, weights: Array, present: Array) -> dict[str, Array]:
     """The weights by name: 0 for what is absent, NaN if any gradient was not finite."""
-    sound = jnp.all(jnp.isfinite(jnp.asarray(gram.matrix)))
-    weights = jnp.where(sound, jnp.where(present == 0, 0, weights), jnp.nan)
-    return dict(zip(gram.names, weights, strict=True))
+    all_finite = jnp.all(jnp.isfinite(jnp.asarray(gram.matrix)))
+    weights = jnp.where(all_finite, jnp.where(present == 0, 0, weights), jnp.nan)
+    return to_dict(gram.names, weights)
 
 
-def balanced(gradients: Unit) -> Array:
+def equal_projection(normalized: NormalizedGram) -> Array:
     """C⁺ 1: the weights of unit gradients whose sum has the product 1 with all of them; 0 if there is no such sum."""
-    eigenvalues, vectors = jnp.linalg.eigh(gradients.cosines)
-    on_ones = dot(gradients.present, vectors)
-    inverse = jnp.where(eigenvalues <= DEPENDENT * len(eigenvalues), 0, on_ones / eigenvalues)
-    weights = dot(vectors, inverse)
+    eigenvalues, vectors = jnp.linalg.eigh(normalized.cosines)
+    on_ones = matmul_full_precision(normalized.present, vectors)
+    inverse = jnp.where(eigenvalues <= DEPENDENCE_THRESHOLD * len(eigenvalues), 0, on_ones / eigenvalues)
+    weights = matmul_full_precision(vectors, inverse)
     # The squared length of that sum. Products of 1 with unit vectors make it at least 1; rounding errors do not.
     return jnp.where(jnp.sum(inverse * on_ones) < 1e-3, 0, weights)
 
 
-def bargain(cosines: Array, steps: int = 40) -> Array:
+def nash_bargaining(cosines: Array, steps: int = 40) -> Array:
     """The positive b with b_i (C b)_i = 1, the minimum of ½ bᵀCb - Σ log b, by damped Newton steps."""
     start = jnp.sqrt(len(cosines) / jnp.sum(cosines)) * jnp.ones_like(cosines[0])
 
     def step(_: Any, b: Array) -> Array:
         # In Δb / b, where the Hessian is B C B + 1 and the function self-concordant: the damping always converges.
         hessian = b[:, None] * cosines * b[None, :] + jnp.eye(len(b), dtype=b.dtype)
-        slope = 1 - b * dot(cosines, b)
-        move = jax.scipy.linalg.solve(hessian, slope, assume_a="pos")
-        decrement = jnp.sqrt(jnp.maximum(dot(slope, move), 0))
-        return b * (1 + move / (1 + decrement))
+        slope = 1 - b * matmul_full_precision(cosines, b)
+        newton = jax.scipy.linalg.solve(hessian, slope, assume_a="pos")
+        decrement = jnp.sqrt(jnp.maximum(matmul_full_precision(slope, newton), 0))
+        return b * (1 + newton / (1 + decrement))
 
     return lax.fori_loop(0, steps, step, start)
 
 
-def minimised(
+def simplex_interior_point(
     model: Callable[[Array], tuple[Array, Array]], coefficients: Array, present: Array, steps: int = 40
 ) -> Array:
     """The x >= 0 with Σ a x = 1 that minimises a convex function, by a primal-dual interior-point method.
@@ -107,16 +112,16 @@ def minimised(
         matrix = scale[:, None] * hessian * scale[None, :] + jnp.eye(len(x), dtype=x.dtype)
         sides = jnp.stack([present * scale * (centre / x - gradient), coefficients * scale], 1)
         free, bound = (scale[:, None] * jax.scipy.linalg.solve(matrix, sides, assume_a="pos")).T
-        along = safe_divide(dot(coefficients, free), dot(coefficients, bound))
+        along = safe_divide(matmul_full_precision(coefficients, free), matmul_full_precision(coefficients, bound))
         dx = free - along * bound
         dz = present * (centre / x - z - z / x * dx)
-        length = jnp.minimum(1, 0.9 * jnp.minimum(_room(x, dx), _room(z, dz)))
+        length = jnp.minimum(1, 0.9 * jnp.minimum(_max_step(x, dx), _max_step(z, dz)))
         return x + length * dx, z + length * dz
 
     return present * lax.fori_loop(0, steps, step, (x, multipliers))[0]
 
 
-def _room(x: Array, dx: Array) -> Array:
-    """How many times dx fits into x before a coordinate is 0."""
-    falls = dx < 0
-    return jnp.min(jnp.where(falls, -x / jnp.where(falls, dx, 1), jnp.inf))
+def _max_step(x: Array, dx: Array) -> Array:
+    """The largest multiple of dx that can be added to x before a coordinate is 0."""
+    decreasing = dx < 0
+    return jnp.min(jnp.where(decreasing, -x / jnp.where(decreasing, dx, 1), jnp.inf))

@@ -1,4 +1,4 @@
-"""Trees of gradients: made from losses, measured against each other, and mixed into one."""
+"""Trees of gradients: one per loss, their inner products, and their weighted sum."""
 
 import dataclasses
 import functools
@@ -9,7 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlosses.core.types import Number
+from jaxlosses.core.named_vectors import to_dict
+from jaxlosses.core.numerics import FULL_PRECISION
+from jaxlosses.core.types import Number, compute_dtype
 
 Tree = Any
 """A pytree of floating-point arrays, such as the gradient of a loss by a model's parameters."""
@@ -30,11 +32,11 @@ class Gram:
 
     def norms(self) -> dict[str, Array]:
         """The length of every gradient, for instance for `balance.gradnorm`."""
-        return dict(zip(self.names, jnp.sqrt(jnp.diagonal(self.matrix)), strict=True))
+        return to_dict(self.names, jnp.sqrt(jnp.diagonal(self.matrix)))
 
 
 def gram(grads: Mapping[str, Tree]) -> Gram:
-    """Measure the gradients of several terms against each other.
+    """Gram matrix of the gradients of several terms: their inner products.
 
         M_ij = <g_i, g_j>, over all leaves
 
@@ -70,13 +72,13 @@ def gram(grads: Mapping[str, Tree]) -> Gram:
     return Gram(tuple(leaves), lower + jnp.tril(lower, -1).T)
 
 
-def mix(grads: Mapping[str, Tree], weights: Mapping[str, Number]) -> Tree:
-    """Add gradients up, each by its weight.
+def weighted_sum(grads: Mapping[str, Tree], weights: Mapping[str, Number]) -> Tree:
+    """Weighted sum of gradients: one update from those of several terms.
 
         d = Σ w_i g_i
 
     Args:
-        grads: for every term a tree of arrays, all alike; also those parts that `gram` was not shown.
+        grads: for every term a tree of arrays, all alike; also those parts that `gram` was not given.
         weights: a scalar for every term, from one of the methods or your own.
 
     Returns:
@@ -90,31 +92,31 @@ def mix(grads: Mapping[str, Tree], weights: Mapping[str, Number]) -> Tree:
         >>> import jax.numpy as jnp
         >>> from jaxlosses import gradients
         >>> grads = {"seg": {"w": jnp.array([3.0, 4.0])}, "depth": {"w": jnp.array([1.0, 0.0])}}
-        >>> print(gradients.mix(grads, {"seg": 0.5, "depth": 2.0})["w"])
+        >>> print(gradients.weighted_sum(grads, {"seg": 0.5, "depth": 2.0})["w"])
         [3.5 2. ]
 
     Reference:
         Sener and Koltun, Multi-Task Learning as Multi-Objective Optimization, 2018, arXiv:1810.04650.
     """
     if set(weights) != set(grads):
-        raise ValueError(f"mix: weights must be one per term {sorted(grads)}, got {sorted(weights)}")
-    leaves = _leaves("mix", grads)
+        raise ValueError(f"weighted_sum: weights must be one per term {sorted(grads)}, got {sorted(weights)}")
+    leaves = _leaves("weighted_sum", grads)
     structure = jax.tree.structure(next(iter(grads.values())))
 
     def add(*of_terms: Array) -> Array:
-        wide = wide_type(*of_terms)
+        dtype = compute_dtype(*of_terms)
         parts = [
-            jnp.asarray(weights[name]).astype(wide) * x.astype(wide) for name, x in zip(leaves, of_terms, strict=True)
+            jnp.asarray(weights[name]).astype(dtype) * x.astype(dtype) for name, x in zip(leaves, of_terms, strict=True)
         ]
         return functools.reduce(jnp.add, parts).astype(of_terms[0].dtype)
 
     return structure.unflatten(map(add, *leaves.values()))
 
 
-def per_term(
-    vector: Callable[..., tuple[Mapping[str, Array], Any]], *, sequential: bool = False
+def per_term_gradients(
+    losses: Callable[..., tuple[Mapping[str, Array], Any]], *, sequential: bool = False
 ) -> Callable[..., tuple[dict[str, Tree], Any]]:
-    """Differentiate every one of several losses, with one forward pass for all.
+    """Gradients of several losses, each by itself, with one forward pass for all.
 
         g_i = dL_i / dparams
 
@@ -122,7 +124,7 @@ def per_term(
     What wants losses without their weights (`jaxlosses.balance.gradnorm`) takes `aux["loss"]` of a call.
 
     Args:
-        vector: `(params, ...) -> (losses, aux)`, where `losses` is a dict of scalars.
+        losses: `(params, ...) -> (losses, aux)`, where `losses` is a dict of scalars.
         sequential: pull the losses back one after the other (a `vjp` and `lax.map`), or, by default, all at once
             (`jax.jacrev`). All at once needs the memory of K backward passes. With eight losses under `jit` on a CPU,
             one after the other took half of the time and a fifth of the memory.
@@ -132,14 +134,14 @@ def per_term(
 
     Raises:
         ValueError: when called, if a loss is not a scalar; the message names it.
-        TypeError: when called, if `vector` does not return a dict of losses and aux.
+        TypeError: when called, if `losses` does not return a dict of losses and aux.
 
     Example:
         >>> import jax.numpy as jnp
         >>> from jaxlosses import gradients
         >>> def losses(params):
         ...     return {"near": jnp.sum(params**2), "far": jnp.sum((params - 3.0) ** 2)}, "aux"
-        >>> grads, aux = gradients.per_term(losses)(jnp.array([1.0]))
+        >>> grads, aux = gradients.per_term_gradients(losses)(jnp.array([1.0]))
         >>> print(grads["near"], grads["far"])
         [2.] [-4.]
 
@@ -147,24 +149,28 @@ def per_term(
         Sener and Koltun, Multi-Task Learning as Multi-Objective Optimization, 2018, arXiv:1810.04650.
     """
 
-    def losses_of(params: Tree, *args: Any, **kwargs: Any) -> tuple[dict[str, Array], Any]:
-        result = vector(params, *args, **kwargs)
+    def checked_losses(params: Tree, *args: Any, **kwargs: Any) -> tuple[dict[str, Array], Any]:
+        result = losses(params, *args, **kwargs)
         if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[0], Mapping):
-            raise TypeError(f"per_term: the function must return (dict of losses, aux), got {type(result).__name__}")
-        losses = {name: jnp.asarray(loss) for name, loss in result[0].items()}
-        for name, loss in losses.items():
+            raise TypeError(
+                f"per_term_gradients: the function must return (dict of losses, aux), got {type(result).__name__}"
+            )
+        values = {name: jnp.asarray(loss) for name, loss in result[0].items()}
+        for name, loss in values.items():
             if loss.ndim:
-                raise ValueError(f"per_term: loss {name!r} must be a scalar, got shape {loss.shape}; reduce it first")
-        wide = wide_type(*losses.values())
-        return {name: loss.astype(wide) for name, loss in losses.items()}, result[1]
+                raise ValueError(
+                    f"per_term_gradients: loss {name!r} must be a scalar, got shape {loss.shape}; reduce it first"
+                )
+        dtype = compute_dtype(*values.values())
+        return {name: loss.astype(dtype) for name, loss in values.items()}, result[1]
 
     def one_by_one(params: Tree, *args: Any, **kwargs: Any) -> tuple[dict[str, Tree], Any]:
-        losses, pull, aux = jax.vjp(lambda params: losses_of(params, *args, **kwargs), params, has_aux=True)
-        basis = {name: (jnp.arange(len(losses)) == k).astype(x.dtype) for k, (name, x) in enumerate(losses.items())}
+        values, pull, aux = jax.vjp(lambda params: checked_losses(params, *args, **kwargs), params, has_aux=True)
+        basis = {name: (jnp.arange(len(values)) == k).astype(x.dtype) for k, (name, x) in enumerate(values.items())}
         stacked = lax.map(lambda one_hot: pull(one_hot)[0], basis)
-        return {name: jax.tree.map(lambda x, k=k: x[k], stacked) for k, name in enumerate(losses)}, aux
+        return {name: jax.tree.map(lambda x, k=k: x[k], stacked) for k, name in enumerate(values)}, aux
 
-    return one_by_one if sequential else jax.jacrev(losses_of, has_aux=True)
+    return one_by_one if sequential else jax.jacrev(checked_losses, has_aux=True)
 
 
 def _leaves(call: str, grads: Mapping[str, Tree]) -> dict[str, list[Array]]:
@@ -195,11 +201,6 @@ def _leaves(call: str, grads: Mapping[str, Tree]) -> dict[str, list[Array]]:
 
 def _product(first: list[Array], second: list[Array]) -> Array:
     """The inner product of two gradients."""
-    wide = wide_type(*first, *second)
-    products = functools.partial(jnp.vdot, precision=lax.Precision.HIGHEST, preferred_element_type=wide)
-    return functools.reduce(jnp.add, map(products, first, second), jnp.zeros((), wide))
-
-
-def wide_type(*arrays: Array) -> Any:
-    """What arrays are computed in: float32, or float64 if one of them has it."""
-    return jnp.float64 if any(x.dtype == jnp.float64 for x in arrays) else jnp.float32
+    dtype = compute_dtype(*first, *second)
+    products = functools.partial(jnp.vdot, precision=FULL_PRECISION, preferred_element_type=dtype)
+    return functools.reduce(jnp.add, map(products, first, second), jnp.zeros((), dtype))

@@ -5,7 +5,7 @@
     >>> testing.check("huber_loss", options={"delta": 0.5}, laws=["jit equals eager", "masking equals deletion"])
 
 A law takes a `Case`, a loss with example inputs and options, and raises AssertionError if the loss breaks it. The
-inputs are made by the `example` of the loss's registry row, so a loss of your own needs a row with an example. Laws
+inputs are made by `example_inputs` of the loss's registry row, so a loss of your own must be registered with it. Laws
 that need double precision switch it on for themselves.
 """
 
@@ -25,10 +25,10 @@ def check(
     options: Mapping[str, Any] | None = None,
     laws: Iterable[str] | None = None,
 ) -> None:
-    """Try a loss against the laws.
+    """Check that a loss obeys the laws.
 
     Args:
-        loss: a registered name, a registered function, or a row.
+        loss: a registered name, a registered function, or a `LossSpec`.
         options: keywords of the loss.
         laws: names from `LAWS`; None for all.
 
@@ -47,18 +47,17 @@ def check(
         AssertionError: sloppy_error breaks the law 'all masked is zero': ...
         >>> jl.unregister("sloppy_error")
     """
-    row = (
-        registry.get(loss)
-        if isinstance(loss, str)
-        else loss
-        if isinstance(loss, registry.LossSpec)
-        else registry.find_by_function(loss)
-    )
-    if row is None:
+    if isinstance(loss, str):
+        spec = registry.get(loss)
+    elif isinstance(loss, registry.LossSpec):
+        spec = loss
+    else:
+        spec = registry.find_by_function(loss)
+    if spec is None:
         raise ValueError(f"{loss!r} is not registered; see jaxlosses.register")
-    case = Case(row, options or {})
+    case = Case(spec, options or {})
     for name in LAWS if laws is None else laws:
         try:
             LAWS[name](case)
         except Exception as error:
-            raise AssertionError(f"{row.name} breaks the law {name!r}: {error}") from error
+            raise AssertionError(f"{spec.name} breaks the law {name!r}: {error}") from error

@@ -31,26 +31,26 @@ class Case:
     seed: int = 0
 
     def inputs(self, seed: int | None = None) -> tuple[np.ndarray, ...]:
-        """Example inputs; every seed makes others of the same shapes. NumPy cuts them up without compiling."""
+        """Example inputs; each seed makes others of the same shapes. NumPy arrays, for slicing those compiles nothing."""
         if self.spec.example_inputs is None:
-            raise AssertionError(f"{self.spec.name}: its registry row has no example to try it on")
+            raise AssertionError(f"{self.spec.name}: its registry row has no example_inputs")
         return tuple(map(np.asarray, self.spec.example_inputs(jax.random.key(self.seed if seed is None else seed))))
 
     @property
-    def maskable(self) -> tuple[int, ...]:
+    def mask_shape(self) -> tuple[int, ...]:
         """The shape of the largest `where`."""
         first = self.inputs()[0]
         return first.shape[: first.ndim - self.spec.num_event_axes]
 
     @functools.cached_property
-    def pooled(self) -> bool:
-        """Whether there is one value for the whole batch, under these options."""
+    def is_batch_reduced(self) -> bool:
+        """Whether the whole batch has one value, under these options."""
         return self.spec.may_reduce_batch and self.values(*self.inputs()).ndim == 0
 
     @property
-    def coupled(self) -> bool:
+    def is_batch_dependent(self) -> bool:
         """Whether an example's value depends on the others, under these options."""
-        return self.pooled if self.spec.may_reduce_batch else self.spec.depends_on_batch
+        return self.is_batch_reduced if self.spec.may_reduce_batch else self.spec.depends_on_batch
 
     def loss(self, *inputs: Any, **keywords: Any) -> Any:
         """The loss with the case's options."""
@@ -66,15 +66,15 @@ class Case:
         """The mean and its gradient with respect to every input of floats, compiled."""
 
         def value_and_grads(*inputs: Array, **keywords: Any) -> tuple[Array, list[Array]]:
-            floats, rebuild = split(inputs)
+            floats, rebuild = split_floats(inputs)
             return jax.value_and_grad(lambda xs: self.loss(*rebuild(xs), **keywords, reduction="mean"))(floats)
 
         return jax.jit(value_and_grads)
 
 
-def flat(case: Case) -> tuple[Callable[[Array], Array], Array]:
+def as_vector_function(case: Case) -> tuple[Callable[[Array], Array], Array]:
     """The values as a function of one vector of doubles: all inputs of floats, one after the other."""
-    floats, rebuild = split(case.inputs())
+    floats, rebuild = split_floats(case.inputs())
     ends = list(itertools.accumulate(x.size for x in floats))[:-1]
 
     def values(vector: Array) -> Array:
@@ -97,7 +97,7 @@ def is_float(x: ArrayLike) -> bool:
     return bool(jnp.issubdtype(jnp.result_type(x), jnp.floating))
 
 
-def split(inputs: tuple[Any, ...]) -> tuple[list[Any], Callable[[list[Any]], tuple[Any, ...]]]:
+def split_floats(inputs: tuple[Any, ...]) -> tuple[list[Any], Callable[[list[Any]], tuple[Any, ...]]]:
     """The inputs of floats, and how to put them back among the others."""
 
     def rebuild(floats: list[Any]) -> tuple[Any, ...]:
@@ -107,7 +107,7 @@ def split(inputs: tuple[Any, ...]) -> tuple[list[Any], Callable[[list[Any]], tup
     return [x for x in inputs if is_float(x)], rebuild
 
 
-def spoil(x: np.ndarray, where: np.ndarray, bad: float) -> np.ndarray:
-    """`x` with `bad` outside `where`; integers become a number that is no class."""
-    outside = ~where.reshape(where.shape + (1,) * (x.ndim - where.ndim))
-    return np.where(outside, x.dtype.type(bad if is_float(x) else -77), x)
+def corrupt_masked(x: np.ndarray, where: np.ndarray, bad: float) -> np.ndarray:
+    """`x` with `bad` where `where` is False; integers become a number that is no class."""
+    is_masked = ~where.reshape(where.shape + (1,) * (x.ndim - where.ndim))
+    return np.where(is_masked, x.dtype.type(bad if is_float(x) else -77), x)

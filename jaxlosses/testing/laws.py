@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxlosses.testing.case import Case, flat, is_float, numeric_options, spoil
+from jaxlosses.testing.case import Case, as_vector_function, corrupt_masked, is_float, numeric_options
 
 Law = Callable[[Case], None]
 
@@ -50,7 +50,7 @@ def _one_trace(case: Case) -> None:
 @_law("gradients equal central differences")
 def _gradients(case: Case) -> None:
     with jax.enable_x64(True):
-        values, x = flat(case)
+        values, x = as_vector_function(case)
         cotangent = jax.random.normal(jax.random.key(7), jax.eval_shape(values, x).shape, jnp.float64)
 
         @jax.jit
@@ -65,7 +65,7 @@ def _gradients(case: Case) -> None:
 @_law("forward mode equals reverse mode")
 def _modes(case: Case) -> None:
     with jax.enable_x64(True):
-        values, x = flat(case)
+        values, x = as_vector_function(case)
         direction = jax.random.normal(jax.random.key(5), x.shape, jnp.float64)
 
         @jax.jit
@@ -81,7 +81,7 @@ def _modes(case: Case) -> None:
 @_law("second derivatives equal central differences")
 def _second(case: Case) -> None:
     with jax.enable_x64(True):
-        values, x = flat(case)
+        values, x = as_vector_function(case)
         slope = jax.grad(lambda x: jnp.sum(values(x)))
 
         @jax.jit
@@ -97,39 +97,39 @@ def _second(case: Case) -> None:
 @_law("masking equals deletion")
 def _deletion(case: Case) -> None:
     inputs = case.inputs()
-    for axis, size in enumerate(case.maskable):
-        stay = np.arange(size) != 1
-        where = np.broadcast_to(stay.reshape((-1,) + (1,) * (len(case.maskable) - axis - 1)), case.maskable)
+    for axis, size in enumerate(case.mask_shape):
+        is_kept = np.arange(size) != 1
+        where = np.broadcast_to(is_kept.reshape((-1,) + (1,) * (len(case.mask_shape) - axis - 1)), case.mask_shape)
         masked, masked_grads = case.mean(*inputs, where=where)
-        deleted, deleted_grads = case.mean(*(np.compress(stay, x, axis) for x in inputs))
+        deleted, deleted_grads = case.mean(*(np.compress(is_kept, x, axis) for x in inputs))
         _close(masked, deleted, rtol=1e-5, atol=1e-7)
         for grad, expected in zip(masked_grads, deleted_grads, strict=True):
-            _close(np.compress(stay, grad, axis), expected, rtol=1e-5, atol=1e-7)
-            _close(np.compress(~stay, grad, axis), 0.0)
+            _close(np.compress(is_kept, grad, axis), expected, rtol=1e-5, atol=1e-7)
+            _close(np.compress(~is_kept, grad, axis), 0.0)
 
 
 @_law("nothing leaks from under a mask")
 def _leaks(case: Case) -> None:
     inputs = case.inputs()
-    batch = np.arange(case.maskable[0]) != 2
-    scattered = np.random.default_rng(3).random(case.maskable) < 0.6
+    batch = np.arange(case.mask_shape[0]) != 2
+    scattered = np.random.default_rng(3).random(case.mask_shape) < 0.6
     for where, bad in itertools.product((batch, scattered), (np.nan, np.inf, -np.inf)):
         clean, clean_grads = case.mean(*inputs, where=where)
-        spoilt = tuple(spoil(x, where, bad) for x in inputs)
-        value, grads = case.mean(*spoilt, where=where)
+        corrupted = tuple(corrupt_masked(x, where, bad) for x in inputs)
+        value, grads = case.mean(*corrupted, where=where)
         _close(value, clean, rtol=0)
         for grad, expected in zip(grads, clean_grads, strict=True):
             _close(grad, expected, rtol=0)
-        _close(case.values(*spoilt, where=where), case.values(*inputs, where=where), rtol=0)
+        _close(case.values(*corrupted, where=where), case.values(*inputs, where=where), rtol=0)
 
 
 @_law("all masked is zero")
 def _all_masked(case: Case) -> None:
     inputs = case.inputs()
-    nowhere = np.zeros(case.maskable, bool)
-    for given, where in ((inputs, nowhere), (tuple(x[:0] for x in inputs), nowhere[:0])):
-        value, grads = case.mean(*given, where=where)
-        for result in (value, *grads, case.values(*given, where=where)):
+    all_false = np.zeros(case.mask_shape, bool)
+    for arrays, where in ((inputs, all_false), (tuple(x[:0] for x in inputs), all_false[:0])):
+        value, grads = case.mean(*arrays, where=where)
+        for result in (value, *grads, case.values(*arrays, where=where)):
             _close(result, 0.0)
     _close(case.mean(*(x[:0] for x in inputs))[0], 0.0)
 
@@ -137,27 +137,31 @@ def _all_masked(case: Case) -> None:
 @_law("a weight repeats")
 def _weights(case: Case) -> None:
     inputs = case.inputs()
-    for axis, size in enumerate(case.maskable if case.pooled or not case.coupled else ()):
-        times = np.arange(size) % 3
-        weights = np.broadcast_to(times, case.maskable[: axis + 1]).astype(np.float32)
-        weighed, grads = case.mean(*inputs, sample_weights=weights)
-        repeated = jax.jit(functools.partial(case.loss, reduction="mean"))(*(np.repeat(x, times, axis) for x in inputs))
-        _close(weighed, repeated, rtol=1e-5)
+    for axis, size in enumerate(case.mask_shape if case.is_batch_reduced or not case.is_batch_dependent else ()):
+        repeats = np.arange(size) % 3
+        weights = np.broadcast_to(repeats, case.mask_shape[: axis + 1]).astype(np.float32)
+        weighted, grads = case.mean(*inputs, sample_weights=weights)
+        repeated = jax.jit(functools.partial(case.loss, reduction="mean"))(
+            *(np.repeat(x, repeats, axis) for x in inputs)
+        )
+        _close(weighted, repeated, rtol=1e-5)
         # Weights inside a smoothed ratio may change it: those of pixels, and those of images that are pooled.
-        if (axis == 0 and not case.pooled) or case.values(*inputs).shape == case.maskable:
+        if (axis == 0 and not case.is_batch_reduced) or case.values(*inputs).shape == case.mask_shape:
             doubled, _ = case.mean(*inputs, sample_weights=2 * weights)
-            _close(weighed, doubled, rtol=1e-5)
-        value, spoilt_grads = case.mean(*(spoil(x, weights > 0, np.nan) for x in inputs), sample_weights=weights)
-        _close(value, weighed, rtol=1e-6)
-        for grad, expected in zip(spoilt_grads, grads, strict=True):
+            _close(weighted, doubled, rtol=1e-5)
+        value, corrupted_grads = case.mean(
+            *(corrupt_masked(x, weights > 0, np.nan) for x in inputs), sample_weights=weights
+        )
+        _close(value, weighted, rtol=1e-6)
+        for grad, expected in zip(corrupted_grads, grads, strict=True):
             _close(grad, expected, rtol=1e-6, atol=1e-8)
 
 
 @_law("reductions agree")
 def _reductions(case: Case) -> None:
     inputs = case.inputs()
-    where = np.arange(case.maskable[0]) != 1
-    weights = 0.5 + np.arange(case.maskable[0], dtype=np.float32)
+    where = np.arange(case.mask_shape[0]) != 1
+    weights = 0.5 + np.arange(case.mask_shape[0], dtype=np.float32)
 
     @jax.jit
     def every(*inputs: Array, **keywords: Any) -> tuple[Any, ...]:
@@ -169,15 +173,15 @@ def _reductions(case: Case) -> None:
         _close(parts.sum, total, rtol=1e-6)
         _close(parts.mean(), mean, rtol=1e-6)
         _close(parts.sum / parts.count, mean, rtol=1e-6)
-        if "where" in keywords and not case.pooled:
+        if "where" in keywords and not case.is_batch_reduced:
             _close(none[1], 0.0)
-    if not case.coupled:
+    if not case.is_batch_dependent:
         values, _, mean, _ = every(*inputs)
         parts = jax.jit(functools.partial(case.loss, reduction="parts"))
         halves = [parts(*(x[s] for x in inputs)) for s in (slice(2), slice(2, None))]
         _close((halves[0] + halves[1]).mean(), mean, rtol=1e-5)
-        weighed = np.reshape(weights, (-1,) + (1,) * (values.ndim - 1)) * values
-        _close(case.values(*inputs, sample_weights=weights), weighed, rtol=1e-5)
+        weighted = np.reshape(weights, (-1,) + (1,) * (values.ndim - 1)) * values
+        _close(case.values(*inputs, sample_weights=weights), weighted, rtol=1e-5)
     _raises(ValueError, (case.spec.name, "reduction"), lambda: case.loss(*inputs, reduction="average"))
 
 
@@ -200,10 +204,10 @@ def _half(case: Case) -> None:
 @_law("permuting the batch permutes the result")
 def _permutation(case: Case) -> None:
     inputs = case.inputs()
-    order = np.random.default_rng(0).permutation(case.maskable[0])
+    order = np.random.default_rng(0).permutation(case.mask_shape[0])
     values = case.values(*inputs)
     permuted = case.values(*(x[order] for x in inputs))
-    _close(permuted, values if case.pooled else values[order], rtol=2e-6, atol=1e-7)
+    _close(permuted, values if case.is_batch_reduced else values[order], rtol=2e-6, atol=1e-7)
 
 
 @_law("wrong shapes raise")
@@ -215,10 +219,10 @@ def _shapes(case: Case) -> None:
             _raises(ValueError, (name, str(inputs[0].shape), str(wrong.shape)), lambda given=given: case.loss(*given))
     for argument, make in (("where", np.ones), ("sample_weights", np.ones)):
         dtype = bool if argument == "where" else np.float32
-        for shape in ((case.maskable[0] + 1,), (*case.maskable, 1), (1, *case.maskable)):
+        for shape in ((case.mask_shape[0] + 1,), (*case.mask_shape, 1), (1, *case.mask_shape)):
             keywords = {argument: make(shape, dtype)}
             _raises(ValueError, (name, argument, str(shape)), lambda k=keywords: case.loss(*inputs, **k))
-    _raises(TypeError, (name, "where", "bool"), lambda: case.loss(*inputs, where=np.ones(case.maskable, np.float32)))
+    _raises(TypeError, (name, "where", "bool"), lambda: case.loss(*inputs, where=np.ones(case.mask_shape, np.float32)))
 
 
 @_law("nothing is below the minimum")

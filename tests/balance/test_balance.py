@@ -101,11 +101,11 @@ def test_famo_is_the_authors_algorithm():
 
 def test_famo_takes_the_last_losses_for_those_before():
     balancer, losses = balance.famo(), RNG.uniform(0.5, 2, size=(5, 3))
-    update, alone, told = jax.jit(balancer.update), balancer.init(NAMES), balancer.init(NAMES)
+    update, without_before, with_before = jax.jit(balancer.update), balancer.init(NAMES), balancer.init(NAMES)
     for t, row in enumerate(losses):
-        _, alone = update(scalars(row), alone)
-        _, told = update(scalars(row), told, before=scalars(losses[max(t - 1, 0)]))
-    np.testing.assert_allclose(vector(alone.weights), vector(told.weights), rtol=1e-6)
+        _, without_before = update(scalars(row), without_before)
+        _, with_before = update(scalars(row), with_before, before=scalars(losses[max(t - 1, 0)]))
+    np.testing.assert_allclose(vector(without_before.weights), vector(with_before.weights), rtol=1e-6)
 
 
 def test_famo_shares_in_an_objective_of_logarithms():
@@ -173,17 +173,17 @@ def test_rlw_draws_by_name():
 # Pitfalls and edges
 
 
-def extras(name, numbers):
+def further_arguments(name, numbers):
     return {"rlw": (jax.random.key(0),), "gradnorm": (scalars(numbers),)}.get(name, ())
 
 
 @pytest.mark.parametrize(("name", "total"), [("dwa", 3), ("gradnorm", 3), ("famo", 1), ("rlw", 1)])
-def test_w9_weights_are_normalised_over_all_terms_and_not_one_by_one(name, total):
+def test_weights_are_normalised_over_all_terms_and_not_one_by_one(name, total):
     """Divided each by its own mean they would be 1 for ever."""
     balancer = getattr(balance, name)()
     state = balancer.init(NAMES)
     for losses in ([1.0, 2.0, 3.0], [0.9, 1.0, 3.1], [0.8, 0.2, 3.0]):
-        weights, state = balancer.update(scalars(losses), state, *extras(name, [5.0, 1.0, 0.1]))
+        weights, state = balancer.update(scalars(losses), state, *further_arguments(name, [5.0, 1.0, 0.1]))
     np.testing.assert_allclose(vector(weights).sum(), total, rtol=1e-5)
     assert np.abs(vector(weights) / total * 3 - 1).min() > 1e-3
     assert vector(weights).min() > 0
@@ -192,24 +192,24 @@ def test_w9_weights_are_normalised_over_all_terms_and_not_one_by_one(name, total
 
 @pytest.mark.parametrize("name", ["dwa", "famo", "gradnorm"])
 @pytest.mark.parametrize("absent", [0.0, np.nan, np.inf])
-def test_a_loss_that_did_not_take_part_pushes_no_weight(name, absent):
+def test_a_loss_that_was_not_active_changes_no_weight(name, absent):
     """The weights of the other two are to each other as if there were only them; a NaN does not stay in the state."""
     balancer = getattr(balance, name)()
     three, two = balancer.init(NAMES), balancer.init(["seg", "flow"])
     norms = [5.0, 100.0, 0.1]
     for losses in ([1.0, absent, 2.0], [0.7, absent, 1.9], [0.6, absent, 1.0]):
-        _, three = balancer.update(scalars(losses), three, *extras(name, norms))
-        _, two = balancer.update(scalars(losses), two, *extras(name, norms))
+        _, three = balancer.update(scalars(losses), three, *further_arguments(name, norms))
+        _, two = balancer.update(scalars(losses), two, *further_arguments(name, norms))
     others, alone = (vector(state.weights, ["seg", "flow"]) for state in (three, two))
     assert abs(alone[0] / alone[1] - 1) > 0.02
     np.testing.assert_allclose(others / others.sum(), alone / alone.sum(), rtol=1e-4)
     np.testing.assert_allclose(vector(three.weights).sum(), vector(balancer.init(NAMES).weights).sum(), rtol=1e-5)
     assert three.weights["depth"] > 0
-    weights, _ = balancer.update(scalars([0.6, 3.0, 1.0]), three, *extras(name, norms))
+    weights, _ = balancer.update(scalars([0.6, 3.0, 1.0]), three, *further_arguments(name, norms))
     assert np.isfinite(vector(weights)).all()
 
 
-def test_dwa_compares_with_the_last_period_in_which_a_term_took_part():
+def test_dwa_compares_with_the_last_period_in_which_a_term_was_active():
     balancer = balance.dwa(temperature=1.0)
     state = balancer.init(["a", "b"])
     for a in (4.0, 0.0, 2.0):
@@ -227,18 +227,20 @@ def test_famo_keeps_the_share_of_a_term_until_its_first_loss():
     np.testing.assert_allclose(vector(weights), np.array([6, 3, 2]) / 11, rtol=1e-5)
 
 
-def test_names():
+def test_errors_name_the_balancer_and_the_term():
     for name in ("dwa", "famo", "gradnorm", "rlw"):
         balancer = getattr(balance, name)()
         with pytest.raises(ValueError, match=rf"{name}: no 'depth' in losses; did you mean 'dpth'\?"):
-            balancer.update({"dpth": 1.0}, balancer.init(["depth"]), *extras(name, [1, 1, 1]))
+            balancer.update({"dpth": 1.0}, balancer.init(["depth"]), *further_arguments(name, [1, 1, 1]))
         with pytest.raises(
             ValueError, match=f"{name}: init takes the names of the terms, got the one name 'depth'; give a list"
         ):
             balancer.init("depth")
         with pytest.raises(ValueError, match=f"{name}: init takes the names of the terms, got none"):
             balancer.init([])
-        weights, _ = balancer.update(scalars([1, 2, 3]), balancer.init(["seg", "flow"]), *extras(name, [1, 1, 1]))
+        weights, _ = balancer.update(
+            scalars([1, 2, 3]), balancer.init(["seg", "flow"]), *further_arguments(name, [1, 1, 1])
+        )
         assert set(weights) == {"seg", "flow"}
     with pytest.raises(ValueError, match=r"gradnorm: no 'depth' in norms; there are \['seg'\]"):
         balance.gradnorm().update(scalars([1, 2, 3]), balance.gradnorm().init(NAMES), {"seg": 1.0})
@@ -249,7 +251,9 @@ def test_numbers_may_be_traced():
     def run(number):
         for make in (balance.dwa, balance.famo, balance.gradnorm):
             balancer = make(number)
-            yield_of = balancer.update(scalars([1, 2, 3]), balancer.init(NAMES), *extras(make.__name__, [1, 2, 3]))
+            yield_of = balancer.update(
+                scalars([1, 2, 3]), balancer.init(NAMES), *further_arguments(make.__name__, [1, 2, 3])
+            )
             assert set(yield_of[0]) == set(NAMES)
         return yield_of[0]["seg"]
 
@@ -295,7 +299,7 @@ def after_the_step(losses, state, params, stepped, key):
 
 
 def with_norms(losses, state, params, stepped, key):
-    grads, _ = gradients.per_term(lambda params: (losses_of(params)[1]["loss"], None))(params)
+    grads, _ = gradients.per_term_gradients(lambda params: (losses_of(params)[1]["loss"], None))(params)
     return balance.gradnorm().update(losses, state, gradients.gram(grads).norms())
 
 

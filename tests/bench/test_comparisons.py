@@ -1,4 +1,4 @@
-"""The bench: every loss has a row, both sides of a row compute the same number, and a quick run goes through."""
+"""The bench: every loss has a baseline, which computes the same number, and a quick run goes through."""
 
 import jax
 import numpy as np
@@ -6,20 +6,20 @@ import pytest
 
 import jaxlosses as jl
 from bench.__main__ import main
-from bench.rows import rows
+from bench.suite import comparisons
 
-ROWS = {f"{row.name} against {row.rival}": row for row in rows(1 / 1024)}
+COMPARISONS = {f"{one.name} against {one.baseline_name}": one for one in comparisons(1 / 1024)}
 
 
 def test_every_loss_is_measured():
-    assert {row.name for row in ROWS.values()} >= set(jl.names())
+    assert {one.name for one in COMPARISONS.values()} >= set(jl.names())
 
 
-@pytest.mark.parametrize("which", ROWS)
-def test_both_sides_agree(which):
-    row = ROWS[which]
+@pytest.mark.parametrize("which", COMPARISONS)
+def test_a_loss_and_its_baseline_agree(which):
+    one = COMPARISONS[which]
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        np.testing.assert_allclose(jax.jit(row.ours)(*row.inputs), jax.jit(row.other)(*row.inputs), rtol=1e-4)
+        np.testing.assert_allclose(jax.jit(one.ours)(*one.inputs), jax.jit(one.baseline)(*one.inputs), rtol=1e-4)
 
 
 def test_a_quick_run(capsys):

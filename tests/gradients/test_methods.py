@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from jaxlosses import gradients
 from tests import test_api
 
-METHODS = ["aligned", "cagrad", "config", "imtl_g", "mgda", "nash", "pcgrad"]
+METHODS = ["aligned_mtl", "cagrad", "conflict_free", "imtl_g", "mgda", "nash_mtl", "pcgrad"]
 RNG = np.random.default_rng(0)
 GRADS = RNG.normal(size=(40, 3, 6)) + RNG.normal(size=(40, 1, 6)) * RNG.choice([0, 1], size=(40, 1, 1))
 GRADS *= 10 ** RNG.uniform(-1, 1, size=(40, 3, 1))  # lengths a hundred times apart
@@ -50,12 +50,12 @@ def test_docstrings_have_the_agreed_form(name, monkeypatch):
 # What other implementations published
 
 PUBLISHED = {  # of [-4, 1, 1] and [6, 1, 1], in the documentation of TorchJD
-    "aligned": 2 * np.array([0.2133, 0.9673, 0.9673]),  # theirs is a mean, ours a sum
+    "aligned_mtl": 2 * np.array([0.2133, 0.9673, 0.9673]),  # theirs is a mean, ours a sum
     "cagrad": np.array([0.1835, 1.2041, 1.2041]) / 1.25,  # theirs is not divided by 1 + c²
-    "config": [0.1588, 2.0706, 2.0706],
+    "conflict_free": [0.1588, 2.0706, 2.0706],
     "imtl_g": [0.0767, 1.0, 1.0],
     "mgda": [0.0, 1.0, 1.0],
-    "nash": 2**0.5 * np.array([0.0542, 0.7061, 0.7061]),  # theirs is clipped at the length 1
+    "nash_mtl": 2**0.5 * np.array([0.0542, 0.7061, 0.7061]),  # theirs is clipped at the length 1
     "pcgrad": [0.5848, 3.8012, 3.8012],
 }
 
@@ -139,12 +139,12 @@ def test_mgda_is_the_point_of_least_norm():
     np.testing.assert_allclose(weights_of("mgda", two), [0.6, 0.4], rtol=1e-5)
 
 
-def test_nash_solves_the_bargain_whatever_the_scale_of_the_losses():
-    weights, updates = weights_of("nash", GRADS), updates_of("nash", GRADS)
+def test_nash_mtl_solves_the_bargain_whatever_the_scale_of_the_losses():
+    weights, updates = weights_of("nash_mtl", GRADS), updates_of("nash_mtl", GRADS)
     np.testing.assert_allclose(np.einsum("bkn,bn->bk", GRADS, updates) * weights, 1, rtol=1e-3)
     np.testing.assert_allclose(np.linalg.norm(updates, axis=1), 3**0.5, rtol=1e-3)
     other = GRADS * np.array([1.0, 1e-4, 1e3])[:, None]
-    np.testing.assert_allclose(updates_of("nash", other), updates, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(updates_of("nash_mtl", other), updates, rtol=1e-3, atol=1e-4)
 
 
 def test_imtl_g_has_equal_projections():
@@ -159,18 +159,18 @@ def test_imtl_g_has_equal_projections():
     assert projections.min() > 0
 
 
-def test_aligned_makes_gradients_orthogonal_and_equally_long():
+def test_aligned_mtl_makes_gradients_orthogonal_and_equally_long():
     rotations = np.linalg.svd(GRADS, full_matrices=False)
     expected = rotations.S[:, -1, None] * np.einsum("bkr,brn->bn", rotations.U, rotations.Vh)
     lengths = 3**0.5 * rotations.S[:, -1]
     well = rotations.S[:, -1] > 0.02 * rotations.S[:, 0]  # below, float32 does not know the least eigenvalue
     assert well.sum() > 20
-    errors = np.linalg.norm(updates_of("aligned", GRADS) - expected, axis=1) / lengths
+    errors = np.linalg.norm(updates_of("aligned_mtl", GRADS) - expected, axis=1) / lengths
     assert errors[well].max() < 5e-3
 
 
-def test_config_has_equal_cosines_and_the_sum_of_the_projections():
-    updates = updates_of("config", GRADS)
+def test_conflict_free_has_equal_cosines_and_the_sum_of_the_projections():
+    updates = updates_of("conflict_free", GRADS)
     units = GRADS / np.linalg.norm(GRADS, axis=2, keepdims=True)
     expected = np.linalg.pinv(units) @ np.ones(3)
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
@@ -180,7 +180,7 @@ def test_config_has_equal_cosines_and_the_sum_of_the_projections():
     np.testing.assert_allclose(cosines, cosines[:, :1].repeat(3, 1), rtol=1e-3)
 
 
-@pytest.mark.parametrize("method", ["nash", "imtl_g", "config"])
+@pytest.mark.parametrize("method", ["nash_mtl", "imtl_g", "conflict_free"])
 def test_two_gradients_are_bisected(method):
     updates = updates_of(method, GRADS[:, :2])
     bisectors = (GRADS[:, :2] / np.linalg.norm(GRADS[:, :2], axis=2, keepdims=True)).sum(1)
@@ -203,8 +203,16 @@ def test_a_gradient_of_zero_is_as_if_the_term_were_not_there(method):
 
 
 G = np.array([3.0, -4.0, 0.0, 0.0, 0.0, 0.0])
-PARALLEL = {"pcgrad": 3, "cagrad": 1.5 * 1.5 / 1.25, "mgda": 1, "imtl_g": 4 / 3, "aligned": 3, "config": 3}
-OPPOSITE = {"pcgrad": 0, "cagrad": -0.5 * 0.5 / 1.25, "mgda": 0, "imtl_g": 0, "aligned": -1, "config": 0, "nash": 0}
+PARALLEL = {"pcgrad": 3, "cagrad": 1.5 * 1.5 / 1.25, "mgda": 1, "imtl_g": 4 / 3, "aligned_mtl": 3, "conflict_free": 3}
+OPPOSITE = {
+    "pcgrad": 0,
+    "cagrad": -0.5 * 0.5 / 1.25,
+    "mgda": 0,
+    "imtl_g": 0,
+    "aligned_mtl": -1,
+    "conflict_free": 0,
+    "nash_mtl": 0,
+}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -217,8 +225,8 @@ def test_parallel_and_opposite_gradients(method):
     np.testing.assert_allclose(balanced, 0, atol=3e-3)
 
 
-@pytest.mark.parametrize("method", ["config", "imtl_g", "mgda", "pcgrad"])
-def test_rounding_errors_of_opposites_are_not_blown_up(method):
+@pytest.mark.parametrize("method", ["conflict_free", "imtl_g", "mgda", "pcgrad"])
+def test_rounding_errors_of_opposite_gradients_are_not_amplified(method):
     pairs = GRADS[:, :1] * np.array([1.0, -1.7])[:, None]
     assert np.abs(weights_of(method, pairs)).max() < 3
     lengths = np.linalg.norm(pairs[:, 0], axis=1)
@@ -226,7 +234,7 @@ def test_rounding_errors_of_opposites_are_not_blown_up(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_pair_of_opposites_does_not_stop_a_third(method):
+def test_a_pair_of_opposite_gradients_does_not_stop_a_third(method):
     third = np.array([0.0, 0, 1, 0, 0, 0])
     update = updates_of(method, np.stack([G, -G, third]))
     assert np.isfinite(update).all()
@@ -236,7 +244,7 @@ def test_a_pair_of_opposites_does_not_stop_a_third(method):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_what_is_not_finite_stays_loud(method, bad):
+def test_a_gradient_that_is_not_finite_makes_every_weight_nan(method, bad):
     grads = GRADS[0].copy()
     grads[1, 2] = bad
     with np.errstate(invalid="ignore"):
@@ -244,10 +252,10 @@ def test_what_is_not_finite_stays_loud(method, bad):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_unit_of_the_gradients_does_not_matter(method):
+def test_the_scale_of_the_gradients_does_not_matter(method):
     expected = weights_of(method, GRADS)
-    for unit in (1e-14, 1e14):
-        weights = weights_of(method, GRADS * unit) * (unit if method == "nash" else 1)
+    for scale in (1e-14, 1e14):
+        weights = weights_of(method, GRADS * scale) * (scale if method == "nash_mtl" else 1)
         np.testing.assert_allclose(weights, expected, rtol=2e-2, atol=2e-4)
 
 

@@ -42,22 +42,22 @@ def test_products_and_sums_are_taken_in_float32(dtype):
     assert products.matrix.dtype == jnp.float32
     exact = np.sum(np.asarray(x, np.float64) ** 2)
     np.testing.assert_allclose(products.matrix, exact * np.array([[1, 2], [2, 4]]), rtol=1e-5)
-    mixed = gradients.mix({"x": x, "y": x}, {"x": 1000.0, "y": -999.0})
-    assert mixed.dtype == x.dtype
-    np.testing.assert_array_equal(mixed, x)
+    total = gradients.weighted_sum({"x": x, "y": x}, {"x": 1000.0, "y": -999.0})
+    assert total.dtype == x.dtype
+    np.testing.assert_array_equal(total, x)
 
 
-def test_mix_by_name_with_leaves_that_gram_never_saw():
-    mixed = gradients.mix(TREES, {"depth": 2.0, "seg": jnp.array(0.5), "a": 0.0})
-    np.testing.assert_allclose(mixed["w"], [[3.5, 2.0]])
-    np.testing.assert_allclose(mixed["b"], -3.5)
+def test_weighted_sum_by_name_with_leaves_that_gram_was_not_given():
+    total = gradients.weighted_sum(TREES, {"depth": 2.0, "seg": jnp.array(0.5), "a": 0.0})
+    np.testing.assert_allclose(total["w"], [[3.5, 2.0]])
+    np.testing.assert_allclose(total["b"], -3.5)
 
 
 def test_errors_name_the_term():
     with pytest.raises(
-        ValueError, match=r"mix: weights must be one per term \['a', 'depth', 'seg'\], got \['a', 'dpth'\]"
+        ValueError, match=r"weighted_sum: weights must be one per term \['a', 'depth', 'seg'\], got \['a', 'dpth'\]"
     ):
-        gradients.mix(TREES, {"a": 1.0, "dpth": 1.0})
+        gradients.weighted_sum(TREES, {"a": 1.0, "dpth": 1.0})
     with pytest.raises(
         ValueError, match=r"gram: the gradients of 'a' and 'b' must be trees of one structure, got .* and"
     ):
@@ -68,10 +68,14 @@ def test_errors_name_the_term():
         gradients.gram({"a": jnp.ones(2, int)})
     with pytest.raises(ValueError, match="gram: no gradients; give a tree for every term"):
         gradients.gram({})
-    with pytest.raises(ValueError, match=r"per_term: loss 'b' must be a scalar, got shape \(2,\); reduce it first"):
-        gradients.per_term(lambda x: ({"a": x.sum(), "b": x}, None))(jnp.ones(2))
-    with pytest.raises(TypeError, match=r"per_term: the function must return \(dict of losses, aux\), got dict"):
-        gradients.per_term(lambda x: {"a": x.sum()})(jnp.ones(2))
+    with pytest.raises(
+        ValueError, match=r"per_term_gradients: loss 'b' must be a scalar, got shape \(2,\); reduce it first"
+    ):
+        gradients.per_term_gradients(lambda x: ({"a": x.sum(), "b": x}, None))(jnp.ones(2))
+    with pytest.raises(
+        TypeError, match=r"per_term_gradients: the function must return \(dict of losses, aux\), got dict"
+    ):
+        gradients.per_term_gradients(lambda x: {"a": x.sum()})(jnp.ones(2))
 
 
 def test_the_core_does_not_load_what_is_optional():
@@ -99,8 +103,8 @@ PARAMS = {"w": jax.random.normal(jax.random.key(1), (4, 8)), "b": jnp.zeros((16,
 
 
 @pytest.mark.parametrize("sequential", [False, True])
-def test_per_term_is_one_gradient_for_every_loss(sequential):
-    grads, aux = jax.jit(gradients.per_term(losses, sequential=sequential))(PARAMS, batch_y=Y)
+def test_per_term_gradients_are_those_of_each_loss(sequential):
+    grads, aux = jax.jit(gradients.per_term_gradients(losses, sequential=sequential))(PARAMS, batch_y=Y)
     np.testing.assert_allclose(aux["mean"], encoder(PARAMS).mean(), rtol=1e-5)
     assert set(grads) == {"z", "b", "m"}
     for name in grads:
@@ -118,7 +122,10 @@ def test_one_after_the_other_takes_less_memory():
         return {f"l{k}": jnp.mean((x[:, k] - k) ** 2) for k in range(8)}, None
 
     all_at_once, one_by_one = (
-        jax.jit(gradients.per_term(deep, sequential=sequential)).lower(jnp.eye(32)).compile().memory_analysis()
+        jax.jit(gradients.per_term_gradients(deep, sequential=sequential))
+        .lower(jnp.eye(32))
+        .compile()
+        .memory_analysis()
         for sequential in (False, True)
     )
     assert one_by_one.temp_size_in_bytes < all_at_once.temp_size_in_bytes / 3
@@ -129,16 +136,16 @@ def test_losses_of_two_dtypes():
         return {"half": jnp.sum(x.astype(jnp.bfloat16)), "full": jnp.sum(x**2)}, None
 
     for sequential in (False, True):
-        grads, _ = gradients.per_term(mixed, sequential=sequential)(jnp.array([1.0, 2.0]))
+        grads, _ = gradients.per_term_gradients(mixed, sequential=sequential)(jnp.array([1.0, 2.0]))
         np.testing.assert_allclose([grads["half"], grads["full"]], [[1, 1], [2, 4]])
 
 
 def test_the_encoder_is_passed_once():
     features, pull = jax.vjp(encoder, PARAMS)
-    grads, _ = gradients.per_term(heads)(features, Y)
+    grads, _ = gradients.per_term_gradients(heads)(features, Y)
     weights = {"z": 0.3, "b": 2.0, "m": 1.0}
-    (update,) = pull(gradients.mix(grads, weights))
-    expected = gradients.mix(gradients.per_term(losses)(PARAMS, Y)[0], weights)
+    (update,) = pull(gradients.weighted_sum(grads, weights))
+    expected = gradients.weighted_sum(gradients.per_term_gradients(losses)(PARAMS, Y)[0], weights)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5), update, expected)
 
 
@@ -147,7 +154,9 @@ OBJECTIVE = jl.Objective(
 )
 
 
-@pytest.mark.parametrize("method", sorted(set(gradients.__all__) - {"Gram", "gram", "mix", "per_term"}))
+@pytest.mark.parametrize(
+    "method", sorted(set(gradients.__all__) - {"Gram", "gram", "per_term_gradients", "weighted_sum"})
+)
 def test_two_tasks_descend_in_one_compiled_step(method):
     traces = []
     data = {"near": Y @ jnp.ones(4), "far": Y @ jnp.array([1.0, 1.0, 1.0, -1.0])}
@@ -159,9 +168,9 @@ def test_two_tasks_descend_in_one_compiled_step(method):
     @jax.jit
     def step(params):
         traces.append(params)
-        grads, aux = gradients.per_term(vector)(params)
+        grads, aux = gradients.per_term_gradients(vector)(params)
         weights = getattr(gradients, method)(gradients.gram(grads))
-        return params - 0.02 * gradients.mix(grads, weights), aux["loss"]
+        return params - 0.02 * gradients.weighted_sum(grads, weights), aux["loss"]
 
     params = 3 * jnp.ones(4)
     first = vector(params)[0]

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 import jaxlosses as jl
 
 BATCH, RATE, NOISE = 64, 3e-3, 0.25
-UNITS = {"pixels 0 to 1": 1.0, "pixels 0 to 16": 16.0}
+PIXEL_SCALES = {"pixels 0 to 1": 1.0, "pixels 0 to 16": 16.0}
 
 TERMS = {
     "class": jl.Term("softmax_cross_entropy", ("out.logits", "batch.label")),
@@ -26,11 +26,11 @@ class Setting(NamedTuple):
     """What is trained, and whether log-variances start at the optimum for the losses of a first batch, or at 0."""
 
     objective: jl.Objective
-    at_rest: bool = False
+    start_at_optimum: bool = False
 
 
 class Scores(NamedTuple):
-    """Of networks on digits that they have not seen; each is an array of units (or weights) by seeds."""
+    """Of networks on digits that they have not seen; each is an array of pixel scales (or weights) by seeds."""
 
     accuracy: Any  # per cent
     unexplained: Any  # per cent of the variance of the clean pixels
@@ -38,7 +38,7 @@ class Scores(NamedTuple):
 
 
 class Start(NamedTuple):
-    """What the seed decides, which is the same for all combiners."""
+    """What the seed decides; it is the same for all combiners."""
 
     net: dict[str, tuple[Array, Array]]
     batches: Array  # a key
@@ -60,16 +60,18 @@ def starts(seed: Array) -> Start:
     return Start(_network(net), batches, seen, unseen, _noisy(noise, unseen[0]))
 
 
-def train(setting: Setting, steps: int, given: Start, weights: Sequence[float] = ()) -> Scores:
-    """Train for every unit and seed, in one program; or for every weight of `clean` and seed, in units of 0 to 1."""
+def train(setting: Setting, steps: int, start: Start, weights: Sequence[float] = ()) -> Scores:
+    """Train for every pixel scale and seed, in one program; or for every weight of `clean` and seed, at scale 1."""
     over_seeds = jax.vmap(functools.partial(_train, setting, steps), in_axes=(None, None, 0))
     over_both = jax.jit(jax.vmap(over_seeds, in_axes=(0, 0, None)))
-    units, weights = ([1.0] * len(weights), weights) if weights else ([*UNITS.values()], [1.0] * len(UNITS))
-    return jax.tree.map(np.asarray, over_both(jnp.array(units), jnp.array(weights), given))
+    scales, weights = (
+        ([1.0] * len(weights), weights) if weights else ([*PIXEL_SCALES.values()], [1.0] * len(PIXEL_SCALES))
+    )
+    return jax.tree.map(np.asarray, over_both(jnp.array(scales), jnp.array(weights), start))
 
 
-def _train(setting: Setting, steps: int, unit: Array, weight: Array, start: Start) -> Scores:
-    objective, at_rest = setting
+def _train(setting: Setting, steps: int, scale: Array, weight: Array, start: Start) -> Scores:
+    objective, start_at_optimum = setting
     optimizer = optax.partition(
         {"net": optax.adam(optax.cosine_decay_schedule(RATE, steps)), "loss": optax.adam(1e-2, b1=0.0)},
         {"net": "net", "loss": "loss"},
@@ -80,8 +82,8 @@ def _train(setting: Setting, steps: int, unit: Array, weight: Array, start: Star
     def loss(params: Any, key: Array) -> tuple[Array, Any]:
         which, noise = jax.random.split(key)
         index = jax.random.randint(which, (BATCH,), 0, len(labels))
-        out = _forward(params["net"], _noisy(noise, images[index]), unit)
-        batch = {"label": labels[index], "clean": unit * images[index]}
+        out = _forward(params["net"], _noisy(noise, images[index]), scale)
+        batch = {"label": labels[index], "clean": scale * images[index]}
         return objective({"out": out, "batch": batch}, params=params["loss"], weights=weights)
 
     def step(carry: tuple[Any, Any], key: Array) -> tuple[tuple[Any, Any], dict[str, Array]]:
@@ -91,7 +93,7 @@ def _train(setting: Setting, steps: int, unit: Array, weight: Array, start: Star
         return (optax.apply_updates(params, updates), state), aux["weight"]
 
     params: Any = {"net": start.net, "loss": objective.init()}
-    if at_rest:
+    if start_at_optimum:
         params["loss"] = objective.init(loss(params, start.batches)[1]["loss"])
     keys = jax.random.split(start.batches, steps)
     (params, _), weight_over_steps = jax.lax.scan(step, (params, optimizer.init(params)), keys)
@@ -101,8 +103,8 @@ def _train(setting: Setting, steps: int, unit: Array, weight: Array, start: Star
 
 def _score(out: dict[str, Array], images: Array, labels: Array) -> tuple[Array, Array]:
     right = (jnp.argmax(out["logits"], axis=-1) == labels).astype(jnp.float32)
-    spread = jnp.sum((images - images.mean(axis=0, keepdims=True)) ** 2)
-    return 100 * jnp.mean(right), 100 * jnp.sum((out["clean"] - images) ** 2) / spread
+    variation = jnp.sum((images - images.mean(axis=0, keepdims=True)) ** 2)
+    return 100 * jnp.mean(right), 100 * jnp.sum((out["clean"] - images) ** 2) / variation
 
 
 def _noisy(key: Array, images: Array) -> Array:
@@ -117,8 +119,8 @@ def _network(key: Array) -> dict[str, tuple[Array, Array]]:
     return {name: (jax.random.normal(key, size) / size[0] ** 0.5, jnp.zeros(size[1])) for key, (name, size) in keys}
 
 
-def _forward(net: dict[str, tuple[Array, Array]], x: Array, unit: Array) -> dict[str, Array]:
-    """Both tasks read the same twelve numbers. The unit changes what the loss sees, and nothing of the network."""
+def _forward(net: dict[str, tuple[Array, Array]], x: Array, scale: Array) -> dict[str, Array]:
+    """Both tasks read the same twelve numbers. The scale changes the loss's inputs, and nothing of the network."""
     layer = lambda name, x: x @ net[name][0] + net[name][1]  # noqa: E731
     code = jnp.tanh(layer("code", jax.nn.relu(layer("first", x))))
-    return {"logits": layer("class", code), "clean": unit * layer("clean", jax.nn.relu(layer("second", code)))}
+    return {"logits": layer("class", code), "clean": scale * layer("clean", jax.nn.relu(layer("second", code)))}

@@ -1,4 +1,4 @@
-"""The laws themselves: for each of them, a loss that breaks it, and is caught."""
+"""The laws themselves: for each of them, a broken loss that it catches."""
 
 import functools
 import itertools
@@ -15,11 +15,11 @@ from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import Parts
 
 
-def loss_of(values, reduce=reduce, door=checks.prepare_same_shape):
-    """A squared error with one thing broken: its formula, its funnel or its door."""
+def loss_of(values, reduce=reduce, prepare=checks.prepare_same_shape):
+    """A squared error with one thing broken: its formula, its reduction or its checks of the inputs."""
 
     def broken(predictions, targets, *, where=None, sample_weights=None, reduction="none", scale=1.0):
-        p, t, mask = door("broken", where, sample_weights, predictions=predictions, targets=targets)
+        p, t, mask = prepare("broken", where, sample_weights, predictions=predictions, targets=targets)
         return reduce(scale * values(p, t), mask, reduction)
 
     return broken
@@ -76,7 +76,7 @@ def _slope_without_a_slope(primals, tangents):
 
 def mean_over_all(values, mask, reduction):
     return (
-        reduce(values, mask._replace(weights=None), "sum") / values.size
+        reduce(values, mask._replace(sample_weights=None), "sum") / values.size
         if reduction == "mean"
         else reduce(values, mask, reduction)
     )
@@ -95,7 +95,7 @@ def unguarded_mean(values, mask, reduction):
 def weights_do_not_count(values, mask, reduction):
     if reduction not in ("mean", "parts"):
         return reduce(values, mask, reduction)
-    parts = Parts(reduce(values, mask, "sum"), reduce(values, mask._replace(weights=None), "parts").count)
+    parts = Parts(reduce(values, mask, "sum"), reduce(values, mask._replace(sample_weights=None), "parts").count)
     return parts.mean() if reduction == "mean" else parts
 
 
@@ -142,13 +142,13 @@ BROKEN = {
     "forward mode equals reverse mode": loss_of(reverse_only),
     "second derivatives equal central differences": loss_of(lambda p, t: flat_slope(p - t)),
     "masking equals deletion": loss_of(squares, reduce=mean_over_all),
-    "nothing leaks from under a mask": loss_of(squares, door=mask_after),
+    "nothing leaks from under a mask": loss_of(squares, prepare=mask_after),
     "all masked is zero": loss_of(squares, reduce=unguarded_mean),
     "a weight repeats": loss_of(squares, reduce=weights_do_not_count),
     "reductions agree": loss_of(squares, reduce=none_is_unmasked),
-    "half precision is computed in float32": loss_of(squares, door=keeps_half_precision),
+    "half precision is computed in float32": loss_of(squares, prepare=keeps_half_precision),
     "permuting the batch permutes the result": loss_of(positions_matter),
-    "wrong shapes raise": loss_of(squares, door=broadcasts),
+    "wrong shapes raise": loss_of(squares, prepare=broadcasts),
     "nothing is below the minimum": loss_of(below_zero),
 }
 
@@ -190,42 +190,42 @@ def test_impurity_is_caught():
         testing.check(case_of(loss_of(impure)).spec, laws=["jit equals eager"])
 
 
-def test_a_loss_without_an_example_is_no_case():
-    with pytest.raises(AssertionError, match="no example"):
+def test_a_loss_without_example_inputs_cannot_be_checked():
+    with pytest.raises(AssertionError, match="no example_inputs"):
         testing.check(registry.LossSpec("bare", loss_of(squares)), laws=["jit equals eager"])
 
 
-_funnel = reduce
+_reduce = reduce
 
 
-def pooled_loss(values, reduce=reduce):
+def batch_reduced_loss(values, reduce=reduce):
     """One value for the whole batch: the mean of the elements, which counts 1."""
 
     def broken(predictions, targets, *, where=None, sample_weights=None, reduction="none", scale=1.0):
         p, t, mask = checks.prepare_same_shape(
             "broken", where, sample_weights, predictions=predictions, targets=targets
         )
-        found = None if mask.where is None else jnp.any(mask.where)
-        return _funnel(reduce(scale * values(p, t), mask, "mean"), LossMask("broken", found, None), reduction)
+        where_any = None if mask.where is None else jnp.any(mask.where)
+        return _reduce(reduce(scale * values(p, t), mask, "mean"), LossMask("broken", where_any, None), reduction)
 
     return broken
 
 
-def pooled_row(function, may_reduce_batch=True):
+def batch_reduced_spec(function, may_reduce_batch=True):
     example = registry.get("squared_error").example_inputs
     return registry.LossSpec("broken", function, minimum=0.0, example_inputs=example, may_reduce_batch=may_reduce_batch)
 
 
 @pytest.mark.parametrize("law", testing.LAWS)
 def test_a_loss_with_one_value_for_the_batch_passes(law):
-    testing.check(pooled_row(pooled_loss(squares)), laws=[law])
+    testing.check(batch_reduced_spec(batch_reduced_loss(squares)), laws=[law])
 
 
-def test_one_value_for_the_batch_must_be_meant_and_right():
+def test_one_value_for_the_batch_must_be_declared_and_right():
     permutation = ["permuting the batch permutes the result"]
     with pytest.raises(AssertionError, match="permuting"):
-        testing.check(pooled_row(pooled_loss(squares), may_reduce_batch=False), laws=permutation)
+        testing.check(batch_reduced_spec(batch_reduced_loss(squares), may_reduce_batch=False), laws=permutation)
     with pytest.raises(AssertionError, match="permuting"):
-        testing.check(pooled_row(pooled_loss(positions_matter)), laws=permutation)
+        testing.check(batch_reduced_spec(batch_reduced_loss(positions_matter)), laws=permutation)
     with pytest.raises(AssertionError, match="a weight repeats"):
-        testing.check(pooled_row(pooled_loss(squares, weights_do_not_count)), laws=["a weight repeats"])
+        testing.check(batch_reduced_spec(batch_reduced_loss(squares, weights_do_not_count)), laws=["a weight repeats"])

@@ -1,6 +1,6 @@
-"""What is measured: every loss, family by family, and an objective of five terms, each beside its rival.
+"""What is measured: every loss, family by family, and an objective of five terms, each beside its baseline.
 
-A rival computes the same number, without masks, checks or safe gradients.
+A baseline computes the same number, without masks, checks or safe gradients.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 import jaxlosses as jl
-from bench.comparison import Row
+from bench.comparison import Comparison
 from bench.families import (
     adversarial,
     boxes,
@@ -26,8 +26,8 @@ from bench.families import (
 )
 
 
-def rows(scale: float) -> list[Row]:
-    """All rows; `scale` multiplies the batch."""
+def comparisons(scale: float) -> list[Comparison]:
+    """All comparisons; `scale` multiplies the batch."""
     n = max(4, int(4096 * scale))
     families = (
         regression,
@@ -41,10 +41,10 @@ def rows(scale: float) -> list[Row]:
         adversarial,
         penalties,
     )
-    return [*(row for family in families for row in family.rows(n)), _objective_row(n)]
+    return [*(one for family in families for one in family.comparisons(n)), _objective_comparison(n)]
 
 
-def _objective_row(n: int) -> Row:
+def _objective_comparison(n: int) -> Comparison:
     key = jax.random.split(jax.random.key(0), 6)
     x, y = jax.random.normal(key[0], (2, n, 256))
     ink = jax.random.normal(key[1], (max(2, n // 128), 128, 128))
@@ -52,7 +52,7 @@ def _objective_row(n: int) -> Row:
     drawn = (jax.random.uniform(key[4], ink.shape) > 0.5).astype(jnp.float32)
     out = {"logits": 3 * jax.random.normal(key[5], (n, 1000)), "box": box, "ink": ink, "depth": x}
     batch = {"label": jax.random.randint(key[5], (n,), 0, 1000), "box": target, "ink": drawn, "depth": y}
-    return Row("Objective, 5 terms", "the sum by hand", _objective(), _by_hand, (out, batch))
+    return Comparison("Objective, 5 terms", "the sum by hand", _objective(), _by_hand, (out, batch))
 
 
 def _objective() -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""`python -m bench.evidence`: train the same network under every combiner, and write what came out."""
+"""`python -m bench.combiner_study`: train the same network under every combiner, and write the scores."""
 
 import argparse
 import time
@@ -11,17 +11,17 @@ import numpy as np
 from tabulate import tabulate
 
 import jaxlosses as jl
+from bench.combiner_study_task import BATCH, NOISE, PIXEL_SCALES, RATE, TERMS, Scores, Setting, starts, train
 from bench.machine import describe
-from bench.two_tasks import BATCH, NOISE, RATE, TERMS, UNITS, Scores, Setting, starts, train
 
-RESULTS = Path(__file__).with_name("EVIDENCE.md")
+RESULTS = Path(__file__).with_name("COMBINER_STUDY.md")
 STEPS, SEEDS = 2000, 5
-CHANCE = 2.78  # standard errors: 95 % of Student's t with four degrees of freedom
+CRITICAL_T = 2.78  # standard errors: 95 % of Student's t with four degrees of freedom
 
 SUM = Setting(jl.Objective(TERMS))
 COMBINERS = {
     "`uncertainty`": Setting(jl.Objective(TERMS, combine="uncertainty")),
-    "`uncertainty` from `init(losses)`": Setting(jl.Objective(TERMS, combine="uncertainty"), at_rest=True),
+    "`uncertainty` from `init(losses)`": Setting(jl.Objective(TERMS, combine="uncertainty"), start_at_optimum=True),
     "`revised_uncertainty`": Setting(jl.Objective(TERMS, combine="revised_uncertainty")),
     "`log`": Setting(jl.Objective(TERMS, combine="log")),
     "`geometric`": Setting(jl.Objective(TERMS, combine="geometric")),
@@ -30,21 +30,21 @@ COMBINERS = {
         for t in (1.0, 10.0)
     },
 }
-ALONE = {f"{name} alone": Setting(jl.Objective({name: term})) for name, term in TERMS.items()}
+SINGLE_TASKS = {f"{name} alone": Setting(jl.Objective({name: term})) for name, term in TERMS.items()}
 FIXED = (1.0, 4.0, 16.0, 64.0, 256.0)
 
 
 def main(arguments: list[str] | None = None) -> str:
-    """Train everything, and write what came out unless it was a quick try."""
-    parser = argparse.ArgumentParser("python -m bench.evidence", description=__doc__)
+    """Train everything, and write the scores unless it was a quick run."""
+    parser = argparse.ArgumentParser("python -m bench.combiner_study", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a few steps of two seeds; write nothing")
     quick = parser.parse_args(arguments).quick
     steps, seeds = (10, 2) if quick else (STEPS, SEEDS)
-    begin, given, runs = time.perf_counter(), starts(jnp.arange(seeds)), {}
-    for label, setting in ({"`sum`": SUM} | COMBINERS | ALONE).items():
-        runs[label] = train(setting, steps, given)
+    begin, start, runs = time.perf_counter(), starts(jnp.arange(seeds)), {}
+    for label, setting in ({"`sum`": SUM} | COMBINERS | SINGLE_TASKS).items():
+        runs[label] = train(setting, steps, start)
         print(f"{label}: {time.perf_counter() - begin:.0f} s", flush=True)
-    fixed = train(SUM, steps, given, FIXED)
+    fixed = train(SUM, steps, start, FIXED)
     text = _report(runs, fixed, steps, seeds, time.perf_counter() - begin)
     print(text)
     if not quick:
@@ -56,14 +56,22 @@ def _report(runs: dict[str, Scores], fixed: Scores, steps: int, seeds: int, seco
     head = _HEAD.format(steps=steps, batch=BATCH, rate=RATE, noise=NOISE, seeds=seeds, low=FIXED[0], high=FIXED[-1])
     where = f"{describe('jax', 'jaxlib', 'optax', 'jaxlosses')} All of it took {seconds:.0f} s."
     kinds = ["accuracy %", "unexplained %"]
-    columns = ["", *(f"{kind}, {unit}" for unit in UNITS for kind in kinds)]
-    ratios = [f"clean : class, {unit}" for unit in UNITS]
+    columns = ["", *(f"{kind}, {scale}" for scale in PIXEL_SCALES for kind in kinds)]
+    ratios = [f"clean : class, {scale}" for scale in PIXEL_SCALES]
     scores = _table([*columns, *ratios], [_row(label, run) for label, run in runs.items()])
-    found = {label: [_differences(runs[label], i, runs["`sum`"], i) for i in range(len(UNITS))] for label in COMBINERS}
-    paired = _table(columns, [(label, *(_shown(d) for pair in pairs for d in pair)) for label, pairs in found.items()])
-    rows = [(f"{w:g}", _spread(fixed.accuracy[i]), _spread(fixed.unexplained[i])) for i, w in enumerate(FIXED)]
+    differences = {
+        label: [_differences(runs[label], i, runs["`sum`"], i) for i in range(len(PIXEL_SCALES))] for label in COMBINERS
+    }
+    paired = _table(
+        columns,
+        [(label, *(_format_difference(d) for pair in pairs for d in pair)) for label, pairs in differences.items()],
+    )
+    rows = [
+        (f"{w:g}", _mean_and_deviation(fixed.accuracy[i]), _mean_and_deviation(fixed.unexplained[i]))
+        for i, w in enumerate(FIXED)
+    ]
     parts = (head, where, "", "## Scores", "", scores, "", "## Against the equal sum, seed by seed", "", paired, "")
-    parts += (_verdict(found), "", "## Fixed weights", "", _table(["weight of clean", *kinds], rows), "")
+    parts += (_verdict(differences), "", "## Fixed weights", "", _table(["weight of clean", *kinds], rows), "")
     return "\n".join((*parts, _frontier(runs, fixed), ""))
 
 
@@ -74,22 +82,22 @@ def _table(columns: Sequence[str], rows: Any) -> str:
 def _row(label: str, run: Scores) -> list[str]:
     """A network that was trained for one task is not asked for the other."""
     cells = [label]
-    for i in range(len(UNITS)):
+    for i in range(len(PIXEL_SCALES)):
         cells += [
-            _spread(run.accuracy[i]) if "class" in run.weights else "",
-            _spread(run.unexplained[i]) if "clean" in run.weights else "",
+            _mean_and_deviation(run.accuracy[i]) if "class" in run.weights else "",
+            _mean_and_deviation(run.unexplained[i]) if "clean" in run.weights else "",
         ]
     if len(run.weights) < len(TERMS):
-        return [*cells, *[""] * len(UNITS)]
+        return [*cells, *[""] * len(PIXEL_SCALES)]
     ratios = []
     with np.errstate(divide="ignore"):  # a softmax may leave exactly nothing to a term
-        for i, unit in enumerate(UNITS.values()):
-            log_ratio = np.log(run.weights["clean"][i] * unit**2) - np.log(run.weights["class"][i])
+        for i, scale in enumerate(PIXEL_SCALES.values()):
+            log_ratio = np.log(run.weights["clean"][i] * scale**2) - np.log(run.weights["class"][i])
             ratios.append(f"{np.exp(log_ratio.mean()):.3g}")
     return [*cells, *ratios]
 
 
-def _spread(values: np.ndarray) -> str:
+def _mean_and_deviation(values: np.ndarray) -> str:
     return f"{values.mean():.1f} ± {values.std(ddof=1):.1f}"
 
 
@@ -108,22 +116,26 @@ def _differences(run: Scores, i: int, base: Scores, j: int) -> tuple[_Difference
 
 def _difference(by_seed: np.ndarray, good: int) -> _Difference:
     mean, error = float(by_seed.mean()), float(by_seed.std(ddof=1) / np.sqrt(len(by_seed)))
-    return _Difference(mean, error, int(good * np.sign(mean)) if abs(mean) > CHANCE * error else 0)
+    return _Difference(mean, error, int(good * np.sign(mean)) if abs(mean) > CRITICAL_T * error else 0)
 
 
-def _shown(d: _Difference) -> str:
+def _format_difference(d: _Difference) -> str:
     text = f"{d.mean:+.1f} ± {d.error:.1f}"
     return {1: f"**{text}**", -1: f"_{text}_", 0: text}[d.better]
 
 
-def _verdict(found: dict[str, list[tuple[_Difference, _Difference]]]) -> str:
+def _verdict(differences: dict[str, list[tuple[_Difference, _Difference]]]) -> str:
     """What the table says, in words."""
     lines = []
-    for i, unit in enumerate(UNITS):
+    for i, scale in enumerate(PIXEL_SCALES):
         kinds: dict[str, list[str]] = {}
-        for label, pairs in found.items():
+        for label, pairs in differences.items():
             kinds.setdefault(_KINDS[pairs[i][0].better, pairs[i][1].better], []).append(label)
-        lines += [f"With {unit}, beyond chance:\n", *(f"- {kind}: {', '.join(who)}" for kind, who in kinds.items()), ""]
+        lines += [
+            f"With {scale}, beyond chance:\n",
+            *(f"- {kind}: {', '.join(who)}" for kind, who in kinds.items()),
+            "",
+        ]
     return "\n".join(lines[:-1])
 
 
@@ -133,12 +145,14 @@ def _frontier(runs: dict[str, Scores], fixed: Scores) -> str:
         return 1 in better and -1 not in better
 
     weights = range(len(FIXED))
-    safe = [label for label in COMBINERS if not any(beats(fixed, i, runs[label], 0) for i in weights)]
-    best = [f"{FIXED[i]:g}" for i in weights if not any(beats(runs[label], 0, fixed, i) for label in COMBINERS)]
+    unbeaten = [label for label in COMBINERS if not any(beats(fixed, i, runs[label], 0) for i in weights)]
+    unbeaten_weights = [
+        f"{FIXED[i]:g}" for i in weights if not any(beats(runs[label], 0, fixed, i) for label in COMBINERS)
+    ]
     return (
         "One beats the other if it is better at one task beyond chance, and not worse at the other.\n"
-        f"Combiners that no fixed weight beats: {', '.join(safe) or 'none'}.\n"
-        f"Fixed weights that no combiner beats: {', '.join(best) or 'none'}."
+        f"Combiners that no fixed weight beats: {', '.join(unbeaten) or 'none'}.\n"
+        f"Fixed weights that no combiner beats: {', '.join(unbeaten_weights) or 'none'}."
     )
 
 
@@ -156,19 +170,20 @@ _KINDS = {
 
 _HEAD = """# What the combiners do
 
-Written by `python -m bench.evidence`. One small network reads the 1,797 digits of scikit-learn through noise: from the
-same twelve numbers it says which digit it is (`softmax_cross_entropy`) and draws it without the noise
+Written by `python -m bench.combiner_study`. One small network reads the 1,797 digits of scikit-learn through noise:
+from the same twelve numbers it says which digit it is (`softmax_cross_entropy`) and draws it without the noise
 (`squared_error`). The two tasks compete for the twelve numbers. Every combiner has the same budget: {steps} steps of
 Adam on batches of {batch}, a learning rate from {rate} down to 0 by a cosine (log-variances: 0.01), noise of {noise} of
 the range; nothing was tuned for any of them. A fifth of the digits is held out for the scores: accuracy in per cent
 (more is better), and how many per cent of the clean pixels' variance is left unexplained (less is better). Both are
 mean ± standard deviation over {seeds} seeds, each with its own network, noise, batches and held-out digits.
 
-The same problem is posed in two units, the pixels from 0 to 1 or from 0 to 16 as scikit-learn has them, which makes the
-squared errors 256 times larger. That is what an equal sum cannot know. `clean : class` is the ratio of the two weights
-in the last tenth of the steps, in units of 0 to 1, so that it compares with the fixed weights below (earlier in the run
-it was another). `init(losses)` starts the log-variances at the optimum for the losses of one batch; the others start
-them at 0. Networks that were trained for one task alone are the reference, with the whole budget for that task.
+The same problem is posed at two scales, the pixels from 0 to 1 or from 0 to 16 as scikit-learn has them, which makes
+the squared errors 256 times larger. That is what an equal sum cannot know. `clean : class` is the ratio of the two
+weights in the last tenth of the steps, at the scale of 0 to 1, so that it compares with the fixed weights below
+(earlier in the run it was another). `init(losses)` starts the log-variances at the optimum for the losses of one batch;
+the others start them at 0. Networks that were trained for one task alone are the reference, with the whole budget for
+that task.
 
 In the second table a difference beyond chance (Student's t, 95 %, mean ± standard error) is **bold** where the combiner
 is better than the sum, and _slanted_ where it is worse; of so many comparisons, one or two will be so by chance. The

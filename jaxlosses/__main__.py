@@ -1,4 +1,4 @@
-"""What the library has, and whether an objective can be meant, on the command line.
+"""The command line: losses, metrics and combiners with their help, and the check of an objective's file.
 
 python -m jaxlosses list [FAMILY]
 python -m jaxlosses show NAME                           a loss, metric, combiner, Objective, Term, ...
@@ -23,7 +23,7 @@ from jaxlosses.objective import Objective
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print what was asked for; 2 for what is not there, or cannot be meant."""
+    """Print what was asked for; the exit code is 2 for an unknown name or an invalid objective."""
     parser = argparse.ArgumentParser("python -m jaxlosses", description="The losses, as the registry knows them.")
     commands = parser.add_subparsers(dest="command", required=True)
     listing = commands.add_parser("list", help="every loss in a line")

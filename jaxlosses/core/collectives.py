@@ -35,9 +35,9 @@ def global_offset(size: int, axis_name: AxisName | None) -> Int[Array, ""] | int
 
 
 def check_axis_name(call: str, axis_name: AxisName | None) -> None:
-    """Raise where devices each hold a part of the batch, and nobody has said whether the parts belong together.
+    """Raise inside `shard_map` unless it is said whether the devices' parts of the batch belong together.
 
-    Inside `shard_map`, JAX knows the axes that are spread by hand. (Inside `vmap` there is none: a batch of batches.)
+    There JAX knows the axes that are manual. (Inside `vmap` there is none: a batch of batches.)
     """
     if axis_name is None and (manual := manual_axes()):
         axes = repr(manual[0]) if len(manual) == 1 else repr(manual)

@@ -129,7 +129,7 @@ def cross_entropy(
 
     Args:
         probabilities: `(..., C)`, q >= 0, what the model predicts.
-        targets: `(..., C)`, p >= 0, the truth.
+        targets: `(..., C)`, p >= 0, the target distribution.
         log_base: of the logarithm; None for nats, 2 for bits.
         eps: a floor under q, with zero gradient below it; at 0, `p > 0` at `q = 0` gives +inf.
         axis: the axis of the distributions.

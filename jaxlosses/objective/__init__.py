@@ -4,11 +4,11 @@ term          which loss, of which arrays, how heavy, and when
 objective     the terms together: data in, `(total, aux)` out
 evaluation    from the data to every term's loss, on one device or many
 arguments     what a call is given beside the data
-validation    what an objective cannot mean, judged when it is made
+validation    names, options, inputs and stages, checked when an objective is made
 paths         where a term finds its arrays
 schedules     weights that follow the step
 config        an objective as plain data, and back
-report        what an objective says of itself
+report        a table of terms, stages and weights
 summary       the `aux` of many steps, folded into one row
 """
 

@@ -167,7 +167,7 @@ def without_axis_name(term: Term) -> Term:
 
 
 def with_axis_name(term: Term, axis_name: AxisName | None) -> Term:
-    """The term of a batch that is spread over devices; a loss that looks at several examples at once is told so."""
+    """The term of a batch that is sharded over devices: a loss that depends on the batch gets the axis name."""
     takes = "axis_name" in keywords_of(term.spec.function) and (not term.spec.may_reduce_batch or axis_name == ())
     if axis_name is None or not takes or "axis_name" in term.options:
         return term

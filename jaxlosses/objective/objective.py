@@ -43,7 +43,7 @@ class Objective:
             dict: `{"name": "soft_optimal", "temperature": 2.0}`.
 
     Raises:
-        ValueError: for a name, option, number of inputs or stage that cannot be meant; the message names the term.
+        ValueError: for an invalid name, option, number of inputs or stage; the message names the term.
 
     Example:
         Stage 0 trains the class alone; from step 1000 on the box joins, and learned weights balance the two.
@@ -111,7 +111,7 @@ class Objective:
                 losses and metrics do not, they are the microbatch's own means, and weights are the batch's:
                 `jaxlosses.summarize` folds all of them. What does not add up is refused: penalties, losses that compare
                 examples with each other, and combiners other than the sum and the two uncertainties.
-            axis_name: inside `shard_map` or `pmap`, the axis over which the batch is spread: sums and counts are added
+            axis_name: inside `shard_map` or `pmap`, the axis over which the batch is sharded: sums and counts are added
                 over it, and losses that compare examples with each other see all of them. Take `jax.lax.pmean` of the
                 gradients over the same axis. `()` says that each device's own batch is meant. Masks that are pooled
                 over the batch (`dice_loss` with `per_image=False`) need it as an option of their own:
@@ -235,7 +235,7 @@ class Objective:
             allow_import: let a loss be `"module:function"`, which runs that module's code.
 
         Raises:
-            ValueError: for a key that is none, or whatever else cannot be meant; the message names the term.
+            ValueError: for an unknown key, or whatever else is invalid; the message names the term.
 
         Example:
             >>> import jaxlosses as jl

@@ -1,4 +1,4 @@
-"""What an objective says of itself: a table of its terms, with shapes if there is data to look at."""
+"""A table of an objective's terms, stages and weights, with the shapes of the data if there is some."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What an objective cannot mean: names, options, inputs and stages, judged when it is made."""
+"""Validation of an objective when it is made: names, options, inputs, stages, and what its combiner needs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from jaxlosses.objective.term import Term, present_terms
 
 
 def validate_objective(terms: Mapping[str, Term], boundaries: Sequence[int], combine: str | Mapping[str, Any]) -> None:
-    """Raise for what cannot be meant, in words that name the term and suggest the fix."""
+    """Raise for what is invalid, in words that name the term and suggest the fix."""
     combiner = get_combiner(combine)
     if not isinstance(boundaries, tuple) or not all(type(step) is int for step in boundaries):
         given = list(boundaries) if isinstance(boundaries, tuple) else boundaries

@@ -67,7 +67,7 @@ def sequence_cross_entropy(
     The mean of the `"none"` values is another number: that of `mean_over="examples"`.
 
     Args:
-        logits: `(batch, time, classes)`, any numbers; -inf takes a class out. What padding holds does not matter.
+        logits: `(batch, time, classes)`, any numbers; -inf excludes a class. What padding holds does not matter.
         labels: `(batch, time)`, class ids; or `(batch, time, classes)`, distributions.
         lengths: `(batch,)`, how many tokens of each sequence are not padding; None for all.
         label_smoothing: in [0, 1], see `softmax_cross_entropy`.
@@ -165,7 +165,7 @@ def perplexity(
     perplexities.
 
     Args:
-        logits: `(batch, time, classes)`, any numbers; -inf takes a class out.
+        logits: `(batch, time, classes)`, any numbers; -inf excludes a class.
         labels: `(batch, time)`, class ids; or `(batch, time, classes)`, distributions.
         lengths: `(batch,)`, how many tokens of each sequence are not padding; None for all.
         ignore_label: a class id that counts as padding, such as -100.

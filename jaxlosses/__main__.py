@@ -97,7 +97,7 @@ def as_reference() -> str:
         parts.append(f"## {family}\n\n{_COLUMNS}\n{rows}")
     sections: dict[str, list[str]] = {}
     for name, (section, thing) in other_names().items():
-        sections.setdefault(section, []).append(f"| `{name}` | {section} | {sentence(thing)} |")
+        sections.setdefault(section, []).append(_table_row(f"`{name}`", section, sentence(thing)))
     rows = "\n".join(row for section in sections.values() for row in section)
     parts.append(f"## Beside the losses\n\n| name | belongs to | what it is |\n|---|---|---|\n{rows}")
     return "\n\n".join(parts)
@@ -130,7 +130,12 @@ def _reference_row(spec: registry.LossSpec) -> str:
     inputs = ", ".join(f"{name}: {domain}" for name, domain in zip(spec.inputs, spec.domain, strict=True))
     names = " ".join(f"`{name}`" for name in (spec.name, *spec.aliases))
     columns = (names, sentence(spec.function), inputs, spec.input_kind, _minimum(spec), spec.citation)
-    return f"| {' | '.join(columns)} |"
+    return _table_row(*columns)
+
+
+def _table_row(*cells: str) -> str:
+    escaped = [cell.replace("|", r"\|") for cell in cells]
+    return f"| {' | '.join(escaped)} |"
 
 
 def _minimum(spec: registry.LossSpec) -> str:

@@ -2,7 +2,15 @@
 
 softmax_cross_entropy         -Σ t log softmax(z)              a value per row of logits
 softmax_focal_loss            -Σ t (1 - p)^γ log p             the same, with a smaller weight for easy rows
-nll_loss, log_loss            -Σ t log p                       from jaxlosses.losses.classification.multiclass import softmax_cross_entropy as softmax_cross_entropy
+nll_loss, log_loss            -Σ t log p                       from log-probabilities, from probabilities
+sigmoid_binary_cross_entropy  -t log σ(x) - (1-t) log σ(-x)    a value per logit
+sigmoid_focal_loss            the same, times (1 - p_t)^γ
+binary_cross_entropy          -t log p - (1-t) log(1-p)        from probabilities
+class_counts, *_weights       class weights for imbalanced classes
+hard_example_mask             online hard example mining
+"""
+
+from jaxlosses.losses.classification.multiclass import softmax_cross_entropy as softmax_cross_entropy
 from jaxlosses.losses.classification.multiclass import softmax_focal_loss as softmax_focal_loss
 from jaxlosses.losses.classification.likelihood import log_loss as log_loss
 from jaxlosses.losses.classification.likelihood import nll_loss as nll_loss

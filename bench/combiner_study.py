@@ -133,7 +133,7 @@ def _verdict(differences: dict[str, list[tuple[_Difference, _Difference]]]) -> s
             kinds.setdefault(_KINDS[pairs[i][0].better, pairs[i][1].better], []).append(label)
         lines += [
             f"With {scale}, beyond chance:\n",
-            *(f"- {kind}: {', '.join(who)}" for kind, who in kinds.items()),
+            *(f"- {kind}: {', '.join(labels)}" for kind, labels in kinds.items()),
             "",
         ]
     return "\n".join(lines[:-1])

@@ -237,7 +237,7 @@ def _reduce_over_devices(term: Term, parts: TermParts, axis_name: AxisName | Non
     """The parts of all devices. A penalty is whole on each, and so is what the loss itself has pooled over them."""
     if axis_name is None or axis_name == () or term.spec.input_kind == "tree":
         return parts
-    pooled = term.spec.may_reduce_batch and "axis_name" in term.options
+    pooled = term.spec.may_reduce_batch and term.options.get("axis_name", ()) not in (None, ())
     collect: Callable[..., Any] = jax.lax.pmean if pooled else jax.lax.psum
     return jax.tree.map(lambda x: collect(x, axis_name), parts)
 

@@ -31,7 +31,7 @@ class Case:
     seed: int = 0
 
     def inputs(self, seed: int | None = None) -> tuple[np.ndarray, ...]:
-        """Example inputs; each seed makes others of the same shapes. NumPy arrays: slicing those compiles nothing."""
+        """Example inputs, others for each seed, of the same shapes. NumPy arrays, for slicing them compiles nothing."""
         if self.spec.example_inputs is None:
             raise AssertionError(f"{self.spec.name}: its registry row has no example_inputs")
         return tuple(map(np.asarray, self.spec.example_inputs(jax.random.key(self.seed if seed is None else seed))))

@@ -1,9 +1,9 @@
 """What the losses and metrics of segmentation masks share: checked inputs, and sums over pixels.
 
-    x = prepare_masks(...)             predictions and targets, with 0 where masked
-    over = make_pixel_reduction(x)     which pixels belong together, and which classes count
-    over.sum_pixels(...)               sums over pixels, of which a loss makes its values
-    over.average_classes(values)       their mean over the classes; `over.mask` is the mask of that
+    x = prepare_masks(...)               predictions and targets, with 0 where masked
+    pixels = make_pixel_reduction(x)     which pixels are summed together, and which classes count
+    pixels.sum(...)                      sums over pixels, of which a loss makes its values
+    pixels.average_classes(values)       their mean over the classes; `pixels.mask` is the mask of that
 
 Which shapes these have depends on the options:
 
@@ -135,7 +135,7 @@ class PixelReduction:
         mask: the mask of the loss's values, for `reduce`.
         axes: the axes that are summed over: space, and the batch unless there is a value per image.
         axis_name: of the devices that are summed over as well.
-        pixel_weights: what each pixel counts for, to be broadcast; None for 1.
+        weights: what each pixel counts for, to be broadcast; None for 1.
         class_indices: the classes that are selected; None for all.
         present_classes: which of them are in the targets, in the shape of the sums per class; None if all count.
         average: `"macro"`, `"micro"`, or None where values stay per class, or there is one class.
@@ -144,14 +144,14 @@ class PixelReduction:
     mask: LossMask
     axes: tuple[int, ...]
     axis_name: AxisName | None
-    pixel_weights: Float[Array, "..."] | None
+    weights: Float[Array, "..."] | None
     class_indices: tuple[int, ...] | None
     present_classes: Bool[Array, "..."] | None
     average: str | None
 
-    def sum_pixels(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+    def sum(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """The sum of `x` over the pixels; with `"micro"` over the classes that count as well."""
-        sums = _sum_by_class(x, self.axes, self.axis_name, self.pixel_weights, self.class_indices)
+        sums = _sum_by_class(x, self.axes, self.axis_name, self.weights, self.class_indices)
         return self._sum_classes(sums) if self.average == "micro" else sums
 
     def average_classes(self, values: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -163,7 +163,7 @@ class PixelReduction:
         number = jnp.sum(self.present_classes, axis=-1).astype(values.dtype)
         return safe_divide(self._sum_classes(values), number)
 
-    def flatten_pixels(self, x: Array) -> Array:
+    def flatten(self, x: Array) -> Array:
         """`x` in the shape of the sums per class, with one more axis, the last, of the pixels that are summed."""
         others = [axis for axis in range(x.ndim) if axis not in self.axes]
         shape = [x.shape[axis] for axis in others]

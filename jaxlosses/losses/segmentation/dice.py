@@ -105,7 +105,7 @@ def dice_loss(
         class_axis=class_axis,
         ignore_label=ignore_label,
     )
-    over = make_pixel_reduction(
+    pixels = make_pixel_reduction(
         x,
         classes=classes,
         include_background=include_background,
@@ -115,7 +115,7 @@ def dice_loss(
         axis_name=axis_name,
     )
     power = 2 if squared_denominator else 1
-    sizes = over.sum_pixels(x.predictions**power) + over.sum_pixels(x.targets**power)
-    tp = over.sum_pixels(intersection(x, soft_labels and not squared_denominator))
+    sizes = pixels.sum(x.predictions**power) + pixels.sum(x.targets**power)
+    tp = pixels.sum(intersection(x, soft_labels and not squared_denominator))
     dice = safe_divide(2 * tp + smooth, sizes + smooth, otherwise=1.0)
-    return reduce(over.average_classes(to_loss(dice, log)), over.mask, reduction)
+    return reduce(pixels.average_classes(to_loss(dice, log)), pixels.mask, reduction)

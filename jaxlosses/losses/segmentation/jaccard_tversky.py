@@ -109,7 +109,7 @@ def jaccard_loss(
         class_axis=class_axis,
         ignore_label=ignore_label,
     )
-    over = make_pixel_reduction(
+    pixels = make_pixel_reduction(
         x,
         classes=classes,
         include_background=include_background,
@@ -118,8 +118,8 @@ def jaccard_loss(
         per_image=per_image,
         axis_name=axis_name,
     )
-    jaccard = _tversky_index(x, over, 1.0, 1.0, smooth, soft_labels)
-    return reduce(over.average_classes(to_loss(jaccard, log)), over.mask, reduction)
+    jaccard = _tversky_index(x, pixels, 1.0, 1.0, smooth, soft_labels)
+    return reduce(pixels.average_classes(to_loss(jaccard, log)), pixels.mask, reduction)
 
 
 @register_mask_loss("tversky_loss", aliases=("tversky",), citation="arXiv:1706.05721")
@@ -204,7 +204,7 @@ def tversky_loss(
         class_axis=class_axis,
         ignore_label=ignore_label,
     )
-    over = make_pixel_reduction(
+    pixels = make_pixel_reduction(
         x,
         classes=classes,
         include_background=include_background,
@@ -213,13 +213,13 @@ def tversky_loss(
         per_image=per_image,
         axis_name=axis_name,
     )
-    tversky = _tversky_index(x, over, fp_weight, fn_weight, smooth, soft_labels)
-    return reduce(over.average_classes(to_loss(tversky, log)), over.mask, reduction)
+    tversky = _tversky_index(x, pixels, fp_weight, fn_weight, smooth, soft_labels)
+    return reduce(pixels.average_classes(to_loss(tversky, log)), pixels.mask, reduction)
 
 
 def _tversky_index(
-    x: MaskInputs, over: PixelReduction, fp_weight: Number, fn_weight: Number, smooth: Number, soft_labels: bool
+    x: MaskInputs, pixels: PixelReduction, fp_weight: Number, fn_weight: Number, smooth: Number, soft_labels: bool
 ) -> Float[Array, "..."]:
-    tp = over.sum_pixels(intersection(x, soft_labels))
-    fp, fn = over.sum_pixels(x.predictions) - tp, over.sum_pixels(x.targets) - tp
+    tp = pixels.sum(intersection(x, soft_labels))
+    fp, fn = pixels.sum(x.predictions) - tp, pixels.sum(x.targets) - tp
     return safe_divide(tp + smooth, tp + fp_weight * fp + fn_weight * fn + smooth, otherwise=1.0)

@@ -111,9 +111,9 @@ def lovasz_hinge_loss(
         class_axis=None,
         ignore_label=ignore_label,
     )
-    over = make_pixel_reduction(x, per_image=per_image, axis_name=axis_name)
+    pixels = make_pixel_reduction(x, per_image=per_image, axis_name=axis_name)
     errors = masked(jax.nn.relu(1 - x.predictions * (2 * x.targets - 1)), x.mask.where)
-    return reduce(_lovasz_extension(errors, x, over), over.mask, reduction)
+    return reduce(_lovasz_extension(errors, x, pixels), pixels.mask, reduction)
 
 
 @register_mask_loss(
@@ -195,7 +195,7 @@ def lovasz_softmax_loss(
     )
     if class_axis is None and classes == "present":  # the default; without it, false positives in empty images are free
         classes = "all"
-    over = make_pixel_reduction(
+    pixels = make_pixel_reduction(
         x,
         classes=classes,
         include_background=include_background,
@@ -203,28 +203,28 @@ def lovasz_softmax_loss(
         per_image=per_image,
         axis_name=axis_name,
     )
-    values = _lovasz_extension(abs_zero_grad(x.targets - x.predictions), x, over)
-    return reduce(over.average_classes(values), over.mask, reduction)
+    values = _lovasz_extension(abs_zero_grad(x.targets - x.predictions), x, pixels)
+    return reduce(pixels.average_classes(values), pixels.mask, reduction)
 
 
-def _lovasz_extension(errors: Float[Array, "..."], x: MaskInputs, over: PixelReduction) -> Float[Array, "..."]:
-    """Σ_k m_k (J_k - J_{k-1}), where `over` says which pixels are sorted together."""
+def _lovasz_extension(errors: Float[Array, "..."], x: MaskInputs, pixels: PixelReduction) -> Float[Array, "..."]:
+    """Σ_k m_k (J_k - J_{k-1}), over all the pixels that `pixels` takes together."""
     is_binary = (x.targets == 0) | (x.targets == 1)
     checks.check_values(x.mask.loss, "targets", lambda: is_binary, "be 0 or 1")
-    errors = over.flatten_pixels(nan_unless(is_binary, errors))
-    weights = over.pixel_weights
+    errors = pixels.flatten(nan_unless(is_binary, errors))
+    weights = pixels.weights
     if weights is not None:
-        weights = over.flatten_pixels(jnp.broadcast_to(weights, x.targets.shape))
-    inputs = lax.stop_gradient(errors), over.flatten_pixels(x.targets == 1), weights
-    last, pixels = errors.ndim - 1, errors.shape[-1]
-    increments = _jaccard_increments(*collectives.all_gather(inputs, over.axis_name, axis=last))
-    if increments.shape[-1] != pixels:  # of all devices, of which this one has some
-        first = collectives.global_offset(pixels, over.axis_name)
-        increments = lax.dynamic_slice_in_dim(increments, first, pixels, last)
+        weights = pixels.flatten(jnp.broadcast_to(weights, x.targets.shape))
+    inputs = lax.stop_gradient(errors), pixels.flatten(x.targets == 1), weights
+    last, size = errors.ndim - 1, errors.shape[-1]
+    increments = _jaccard_increments(*collectives.all_gather(inputs, pixels.axis_name, axis=last))
+    if increments.shape[-1] != size:  # of all devices, of which this one has some
+        first = collectives.global_offset(size, pixels.axis_name)
+        increments = lax.dynamic_slice_in_dim(increments, first, size, last)
     # An infinite error whose increment is 0 adds nothing. A select, and not `multiply_inf_safe`: the increments end in
     # selects too, and XLA computes all of them in one loop.
     errors = jnp.where((increments == 0) & jnp.isinf(errors), 0, errors)
-    return collectives.psum(jnp.sum(increments * errors, axis=-1), over.axis_name)
+    return collectives.psum(jnp.sum(increments * errors, axis=-1), pixels.axis_name)
 
 
 def _jaccard_increments(

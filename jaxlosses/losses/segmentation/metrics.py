@@ -130,7 +130,7 @@ def f_beta(
         predictions: `(batch, *space, classes)` in [0, 1], or `(batch, *space)` with `class_axis=None`; 0 and 1 for hard
             masks, which `jax.nn.one_hot` makes of class ids.
         targets: the same shape, in [0, 1]; or `(batch, *space)`, class ids.
-        beta: β > 0; 1 for Dice, more to punish what is missed.
+        beta: β > 0; 1 for Dice, larger to weigh false negatives more.
         class_axis: the class axis, not the first one; None for masks of one class.
         ignore_label: a class id (or, with `class_axis=None`, a target) whose pixels are left out, such as 255.
         where: bool, `(batch,)` or `(batch, *space)`; True counts.
@@ -302,7 +302,7 @@ def _confusion_counts(
     x = prepare_masks(
         metric, where, predictions=predictions, targets=targets, class_axis=class_axis, ignore_label=ignore_label
     )
-    over, p, g = make_pixel_reduction(x, per_class=True), x.predictions, x.targets
-    tp, fp = over.sum_pixels(p * g), over.sum_pixels(p * (1 - g))
-    fn, tn = over.sum_pixels((1 - p) * g), over.sum_pixels((1 - p) * (x.valid - g))
-    return _ConfusionCounts(tp, fp, fn, tn, over.mask)
+    pixels, p, g = make_pixel_reduction(x, per_class=True), x.predictions, x.targets
+    tp, fp = pixels.sum(p * g), pixels.sum(p * (1 - g))
+    fn, tn = pixels.sum((1 - p) * g), pixels.sum((1 - p) * (x.valid - g))
+    return _ConfusionCounts(tp, fp, fn, tn, pixels.mask)

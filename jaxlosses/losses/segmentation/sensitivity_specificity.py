@@ -41,7 +41,7 @@ def sensitivity_specificity_loss(
     sample_weights: ArrayLike | None = None,
     reduction: str = "none",
 ) -> Reduced:
-    """Sensitivity-specificity loss: squared errors averaged over object and background apart, for extreme imbalance.
+    """Sensitivity-specificity loss: separate mean squared errors of foreground and background, for extreme imbalance.
 
         l = λ Σ (r - p)² r / Σ r + (1 - λ) Σ (r - p)² (1 - r) / Σ (1 - r)
 
@@ -96,7 +96,7 @@ def sensitivity_specificity_loss(
         class_axis=class_axis,
         ignore_label=ignore_label,
     )
-    over = make_pixel_reduction(
+    pixels = make_pixel_reduction(
         x,
         classes=classes,
         include_background=include_background,
@@ -106,7 +106,7 @@ def sensitivity_specificity_loss(
         axis_name=axis_name,
     )
     error, background = (x.targets - x.predictions) ** 2, x.valid - x.targets
-    sensitivity_error = safe_divide(over.sum_pixels(error * x.targets), over.sum_pixels(x.targets))
-    specificity_error = safe_divide(over.sum_pixels(error * background), over.sum_pixels(background))
+    sensitivity_error = safe_divide(pixels.sum(error * x.targets), pixels.sum(x.targets))
+    specificity_error = safe_divide(pixels.sum(error * background), pixels.sum(background))
     values = sensitivity_error * sensitivity_weight + specificity_error * (1 - sensitivity_weight)
-    return reduce(over.average_classes(values), over.mask, reduction)
+    return reduce(pixels.average_classes(values), pixels.mask, reduction)

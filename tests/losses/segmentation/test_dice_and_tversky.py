@@ -26,10 +26,10 @@ def close(actual, expected, rtol=1e-5, atol=1e-6):
 @pytest.mark.parametrize("row", OVERLAP["rows"], ids=lambda row: f"{row['loss']} {row['truth']} {row['options']}")
 def test_other_libraries_give_the_same_values_and_gradients(row):
     with jax.enable_x64(True):
-        p, truth = jnp.array(OVERLAP["p"]), jnp.array(OVERLAP["ids" if row["truth"] == "hard" else "soft"])
+        p, targets = jnp.array(OVERLAP["p"]), jnp.array(OVERLAP["ids" if row["truth"] == "hard" else "soft"])
         options = {"per_class": "average" not in row["options"], **row["options"]}
         loss = functools.partial(jl.get(row["loss"]).function, **options)
-        values, gradient = loss(p, truth), jax.grad(lambda p: jnp.sum(loss(p, truth)))(p)
+        values, gradient = loss(p, targets), jax.grad(lambda p: jnp.sum(loss(p, targets)))(p)
         if "per_image" in row["options"]:
             values = jnp.sum(values)
         close(values, np.reshape(row["values"], values.shape), rtol=1e-7, atol=1e-9)
@@ -51,16 +51,16 @@ def test_the_micro_average_makes_false_positives_equal_false_negatives():
 @pytest.mark.parametrize("loss", POOLING)
 def test_a_pooled_batch_is_one_large_image(loss):
     loss = jl.get(loss).function
-    large, truth = P.reshape(1, 12, 5, 3), IDS.reshape(1, 12, 5)
+    large, targets = P.reshape(1, 12, 5, 3), IDS.reshape(1, 12, 5)
     pooled = loss(P, IDS, per_image=False)
     assert pooled.shape == ()
-    close(pooled, loss(large, truth)[0])
+    close(pooled, loss(large, targets)[0])
     assert loss(P, IDS, per_image=False, per_class=True).shape == (3,)
-    close(loss(P, IDS, per_image=False, per_class=True), loss(large, truth, per_class=True)[0])
+    close(loss(P, IDS, per_image=False, per_class=True), loss(large, targets, per_class=True)[0])
     images, pixels = jnp.array([True, True, False, True]), jax.random.uniform(jax.random.key(3), (4, 3, 5)) > 0.3
     for where in (images, pixels):
         wide = jnp.broadcast_to(where.reshape(where.shape + (1,) * (3 - where.ndim)), IDS.shape).reshape(1, 12, 5)
-        close(loss(P, IDS, per_image=False, where=where), loss(large, truth, where=wide)[0])
+        close(loss(P, IDS, per_image=False, where=where), loss(large, targets, where=wide)[0])
     weighed = loss(P, IDS, per_image=False, sample_weights=[1.0, 2.0, 0.0, 3.0])
     repeat = jnp.array([0, 1, 1, 3, 3, 3])
     close(weighed, loss(P[repeat], IDS[repeat], per_image=False))
@@ -127,7 +127,7 @@ def test_only_classes_that_are_present():
         p, ids, classes="present", per_class=True, sample_weights=jnp.array([1.0, 2, 0]), reduction="mean"
     )
     close(weighed, (every[0, :2].sum() + 2 * every[1, 2]) / 4)
-    # The first image without its class 1 has nothing but background, and is gone.
+    # The first image without its class 1 has nothing but background, and counts as masked.
     options = {"classes": "present", "include_background": False, "where": ids != 1, "reduction": "parts"}
     assert jl.dice_loss(p, ids, **options).count == 2
     micro = jl.tversky_loss(p, ids, classes="present", average="micro", smooth=0.0)
@@ -190,25 +190,25 @@ def test_log_is_minus_the_logarithm_of_the_coefficient(loss):
 @pytest.mark.parametrize("smooth", [0.0, 1.0])
 def test_with_soft_labels_the_minimum_is_at_the_targets(loss, smooth):
     loss = functools.partial(jl.get(loss).function, smooth=smooth)
-    truth = jax.nn.softmax(jax.random.normal(jax.random.key(5), P.shape))
-    value, gradient = jax.value_and_grad(lambda p: loss(p, truth, soft_labels=True, reduction="sum"))(truth)
+    targets = jax.nn.softmax(jax.random.normal(jax.random.key(5), P.shape))
+    value, gradient = jax.value_and_grad(lambda p: loss(p, targets, soft_labels=True, reduction="sum"))(targets)
     close(value, 0)
     close(gradient, 0)
-    assert (jnp.abs(jax.grad(lambda p: loss(p, truth, reduction="sum"))(truth)) > 1e-3).any()
+    assert (jnp.abs(jax.grad(lambda p: loss(p, targets, reduction="sum"))(targets)) > 1e-3).any()
     close(loss(P, IDS, soft_labels=True), loss(P, IDS))
     assert (loss(jnp.array([[0.3, 0.0]]), jnp.array([[0.0, 0.4]]), class_axis=None, soft_labels=True) <= 1).all()
 
 
 def test_dice_with_a_squared_denominator_needs_no_soft_labels():
-    truth = jax.nn.softmax(jax.random.normal(jax.random.key(5), P.shape))
-    value, gradient = jax.value_and_grad(lambda p: jl.dice_loss(p, truth, squared_denominator=True, reduction="sum"))(
-        truth
+    targets = jax.nn.softmax(jax.random.normal(jax.random.key(5), P.shape))
+    value, gradient = jax.value_and_grad(lambda p: jl.dice_loss(p, targets, squared_denominator=True, reduction="sum"))(
+        targets
     )
     close(value, 0)
     close(gradient, 0)
     close(
-        jl.dice_loss(P, truth, squared_denominator=True, soft_labels=True),
-        jl.dice_loss(P, truth, squared_denominator=True),
+        jl.dice_loss(P, targets, squared_denominator=True, soft_labels=True),
+        jl.dice_loss(P, targets, squared_denominator=True),
     )
 
 

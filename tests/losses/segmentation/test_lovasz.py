@@ -78,18 +78,18 @@ def test_on_hard_masks_it_is_one_minus_iou():
 def test_it_is_the_largest_over_all_orders():
     """The Jaccard loss is submodular, so its extension is the largest of the sums over all orders."""
     rng = np.random.default_rng(0)
-    truth, p = np.array([[1, 0, 1, 0, 0]]), rng.random((1, 5)).astype(np.float32)
-    errors = np.abs(truth - p)[0]
+    targets, p = np.array([[1, 0, 1, 0, 0]]), rng.random((1, 5)).astype(np.float32)
+    errors = np.abs(targets - p)[0]
 
     def weighted_sum(order):
         wrong, total, before = np.zeros(5, bool), 0.0, 0.0
         for pixel in order:
             wrong[pixel] = True
-            after = float(1 - iou((truth[0] == 1) ^ wrong, truth[0] == 1))
+            after = float(1 - iou((targets[0] == 1) ^ wrong, targets[0] == 1))
             total, before = total + errors[pixel] * (after - before), after
         return total
 
-    close(binary(p, truth), [max(weighted_sum(order) for order in itertools.permutations(range(5)))])
+    close(binary(p, targets), [max(weighted_sum(order) for order in itertools.permutations(range(5)))])
 
 
 def masks(values):

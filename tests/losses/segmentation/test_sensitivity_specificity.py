@@ -32,14 +32,14 @@ def test_ignored_pixels_are_no_background():
     close(ignored, [0.05 * (0.04 + 0.16) / 2 + 0.95 * 0.09])
 
 
-@pytest.mark.parametrize(("truth", "expected"), [([0, 0], 0.95 * 0.1), ([1, 1], 0.05 * 0.5)])
-def test_without_an_object_or_a_background_its_term_is_zero(truth, expected):
-    loss = lambda p: jl.sensitivity_specificity_loss(p, jnp.array([truth]), class_axis=None, reduction="sum")  # noqa: E731
+@pytest.mark.parametrize(("targets", "expected"), [([0, 0], 0.95 * 0.1), ([1, 1], 0.05 * 0.5)])
+def test_without_an_object_or_a_background_its_term_is_zero(targets, expected):
+    loss = lambda p: jl.sensitivity_specificity_loss(p, jnp.array([targets]), class_axis=None, reduction="sum")  # noqa: E731
     p = jnp.array([[0.4, 0.2]])
     close(loss(p), expected)
     assert jnp.isfinite(jax.grad(loss)(p)).all()
     assert jnp.isfinite(jax.hessian(loss)(p)).all()
-    assert loss(jnp.array([truth], float)) == 0
+    assert loss(jnp.array([targets], float)) == 0
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)

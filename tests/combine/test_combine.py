@@ -63,7 +63,7 @@ def test_init_at_the_optimum():
     assert objective.init({"mse": 0.0, "mae": 0.0})["mse"] == 0
 
 
-def test_w5_the_total_may_be_negative_while_every_loss_is_reported():
+def test_the_total_may_be_negative_while_every_loss_is_reported():
     total, weights = uncertainty({"a": 1e-4}, {"a": -8.0})
     assert total < 0
     assert weights["a"] > 0
@@ -130,7 +130,7 @@ def test_soft_optimal():
 
 
 @pytest.mark.parametrize("name", ["log", "geometric", "soft_optimal"])
-def test_w6_a_loss_that_reaches_zero_stays_finite(name):
+def test_a_loss_that_reaches_zero_stays_finite(name):
     combine = getattr(jl.combine, name)
     for losses in ({"a": 0.0, "b": 3.0}, {"a": 0.0, "b": 0.0}):
         total, weights = combine(losses)
@@ -144,7 +144,7 @@ def test_w6_a_loss_that_reaches_zero_stays_finite(name):
     assert nothing[0] == 0
 
 
-def test_w6_a_limit_keeps_the_variance_within_bounds():
+def test_a_limit_keeps_the_variance_within_bounds():
     """At L = 0 the slope in s is m r for ever; under a limit it dies out."""
     free, bound = ({"k": -50.0}, {"k": 0.0}), {"k": -50.0}
     weight = uncertainty({"k": 0.0}, bound, limit=3.0)[1]["k"]
@@ -184,7 +184,7 @@ def test_a_combiner_of_your_own_and_words_that_are_none():
 
 
 @pytest.mark.parametrize("s", [-30.0, -1.0, 0.0, 30.0])
-def test_w7_the_logarithm_of_a_variance_may_have_any_sign(s):
+def test_the_logarithm_of_a_variance_may_have_any_sign(s):
     """Where sigma itself is learned it turns negative, and its logarithm is NaN."""
     total, weights = uncertainty({"k": 2.0}, {"k": s})
     np.testing.assert_allclose(weights["k"], np.exp(-s), rtol=1e-5)
@@ -192,7 +192,7 @@ def test_w7_the_logarithm_of_a_variance_may_have_any_sign(s):
     assert jnp.isfinite(jax.grad(lambda s: uncertainty({"k": 2.0}, {"k": s})[0])(s))
 
 
-def test_w10_the_half_belongs_to_squared_errors_and_not_to_cross_entropies():
+def test_the_half_belongs_to_squared_errors_and_not_to_cross_entropies():
     """As in Kendall's paper: L/(2 sigma^2) for a regression, L/sigma^2 for a classification, + log sigma for both."""
     objective = jl.Objective(
         {

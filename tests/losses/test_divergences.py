@@ -87,7 +87,7 @@ def test_the_gradients_of_the_formulas():
     np.testing.assert_allclose(jax.grad(jl.js_divergence)(p, q), jnp.log(2 * p / (p + q)) / 2, rtol=1e-4)
 
 
-def test_k3_a_log_target_of_minus_infinity():
+def test_a_log_target_of_minus_infinity():
     value, gradients = jax.value_and_grad(lambda q, p: jl.kl_divergence(q, p, input_type="log"), argnums=(0, 1))(
         jnp.log(jnp.array([0.25, 0.5, 0.25])), jnp.array([-INF, 0.0, -INF])
     )
@@ -98,7 +98,7 @@ def test_k3_a_log_target_of_minus_infinity():
 
 @pytest.mark.parametrize("form", ["probabilities", "log", "logits"])
 @pytest.mark.parametrize("loss", ["kl_divergence", "js_divergence"])
-def test_k1_k2_nothing_against_nothing(loss, form):
+def test_nothing_against_nothing(loss, form):
     """A class that neither has: no cost, and a finite gradient, also a second one."""
     pair = [jnp.array([0.0, 0.4, 0.6]), jnp.array([0.0, 0.5, 0.5])]
     inputs = (
@@ -127,7 +127,7 @@ def test_a_row_without_classes_counts_as_masked():
         ).all()
 
 
-def test_k5_probabilities_in_the_place_of_their_logarithms_are_flagged():
+def test_probabilities_in_the_place_of_their_logarithms_are_flagged():
     with pytest.raises(Exception, match="kl_divergence: log_predictions must be <= 0"):
         jl.checked(jl.kl_divergence)(P, P)
     with pytest.raises(Exception, match=r"js_divergence: q must lie in \[0, 1\]"):

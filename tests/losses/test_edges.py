@@ -1,7 +1,4 @@
-"""Degenerate scores: values, gradients and second derivatives where other libraries give NaN, or a silent wrong number.
-
-The names in capitals are the rows of the collection of pitfalls that a test answers.
-"""
+"""Degenerate scores: values, gradients and second derivatives where other libraries give NaN, or a silent wrong number."""
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +18,7 @@ def value_and_grad(loss, x, *rest, **options):
 
 
 @pytest.mark.parametrize("label", [3, 7, -100, -1])
-def test_x1_x2_a_label_out_of_range_is_nan_in_value_and_gradient(label):
+def test_a_label_out_of_range_is_nan_in_value_and_gradient(label):
     for loss in ("softmax_cross_entropy", "softmax_focal_loss", "nll_loss"):
         value, gradient = value_and_grad(loss, np.log([[0.2, 0.3, 0.5]]), [label])
         assert jnp.isnan(value)
@@ -29,17 +26,17 @@ def test_x1_x2_a_label_out_of_range_is_nan_in_value_and_gradient(label):
         assert jnp.isnan(gradient).any()
 
 
-def test_x2_other_rows_are_untouched_by_a_label_out_of_range():
+def test_other_rows_are_untouched_by_a_label_out_of_range():
     gradient = jax.grad(lambda z: jnp.sum(jl.softmax_cross_entropy(z, jnp.array([0, -1]))))(jnp.zeros((2, 3)))
     assert jnp.isfinite(gradient[0]).all()
     assert jnp.isnan(gradient[1]).all()
 
 
-def test_x3_a_distribution_of_zeros_costs_nothing():
+def test_a_distribution_of_zeros_costs_nothing():
     assert jl.softmax_cross_entropy([[2.0, 1.0]], [[0.0, 0.0]]) == 0
 
 
-def test_x4_every_label_ignored():
+def test_every_label_ignored():
     value, gradient = jax.value_and_grad(
         lambda z: jl.softmax_cross_entropy(z, jnp.array([-100, -100]), ignore_label=-100, reduction="mean")
     )(jnp.ones((2, 3)))
@@ -48,7 +45,7 @@ def test_x4_every_label_ignored():
 
 
 @pytest.mark.parametrize("loss", ["softmax_cross_entropy", "softmax_focal_loss"])
-def test_x5_x6_x9_x10_classes_taken_out(loss):
+def test_classes_taken_out(loss):
     logits = jnp.array([[-INF, 0.0, 0.0], [-INF, 0.0, -INF], [-INF, -INF, -INF]])
     labels = jnp.array([[0.0, 1, 0], [0, 1, 0], [1, 0, 0]])
     both = jax.value_and_grad(lambda z, t: jnp.sum(jl.get(loss)(z, t)), argnums=(0, 1))
@@ -77,12 +74,12 @@ def test_the_label_itself_taken_out_costs_infinity():
     assert jnp.isfinite(gradient).all()
 
 
-def test_x11_many_equal_logits_in_half_precision():
+def test_many_equal_logits_in_half_precision():
     gradient = jax.grad(lambda z: jl.softmax_cross_entropy(z, 0))(jnp.zeros(65_536, jnp.float16))
     assert jnp.isfinite(gradient).all()
 
 
-def test_x12_bfloat16_logits_keep_float32_values():
+def test_bfloat16_logits_keep_float32_values():
     logits = jax.random.uniform(jax.random.key(0), (8, 100)).astype(jnp.bfloat16)
     values = jl.softmax_cross_entropy(logits, jnp.arange(8))
     assert values.dtype == jnp.float32
@@ -90,7 +87,7 @@ def test_x12_bfloat16_logits_keep_float32_values():
     np.testing.assert_allclose(values, expected, rtol=1e-6)
 
 
-def test_x15_ids_and_one_hot_agree_under_a_mask_and_a_mask_of_another_shape_is_refused():
+def test_ids_and_one_hot_agree_under_a_mask_and_a_mask_of_another_shape_is_refused():
     logits, labels = jax.random.normal(jax.random.key(0), (4, 3)), jnp.array([0, 2, 1, 0])
     keep = jnp.array([True, False, True, True])
     gradients = [
@@ -103,7 +100,7 @@ def test_x15_ids_and_one_hot_agree_under_a_mask_and_a_mask_of_another_shape_is_r
 
 
 @pytest.mark.parametrize("options", [{}, {"class_weights": [0.5, 1.0, 2.0]}])
-def test_x16_x17_smoothing_ignores_what_is_ignored(options):
+def test_smoothing_ignores_what_is_ignored(options):
     logits = jax.random.normal(jax.random.key(0), (2, 3))
     both = jl.softmax_cross_entropy(
         logits, jnp.array([1, -100]), label_smoothing=0.2, ignore_label=-100, reduction="mean", **options
@@ -112,7 +109,7 @@ def test_x16_x17_smoothing_ignores_what_is_ignored(options):
     np.testing.assert_allclose(both, one, rtol=1e-6)
 
 
-def test_x18_class_weights_and_smoothing_as_documented():
+def test_class_weights_and_smoothing_as_documented():
     z, w = jnp.array([0.3, -0.4]), jnp.array([0.01, 0.99])
     log_p = np.log(np.exp(z) / np.exp(z).sum())
     expected = -(0.95 * w[1] * log_p[1] + 0.05 * w[0] * log_p[0])
@@ -121,7 +118,7 @@ def test_x18_class_weights_and_smoothing_as_documented():
     )
 
 
-def test_x20_class_ids_are_never_floats():
+def test_class_ids_are_never_floats():
     with pytest.raises(TypeError, match=r"labels must be integers, got float16; labels.astype\(jnp.int32\)\?"):
         jl.softmax_cross_entropy(jnp.zeros((2, 3)), jnp.zeros(2, jnp.float16))
     many = jnp.zeros((1, 300)).at[0, 250].set(9.0)
@@ -156,7 +153,7 @@ def test_second_derivatives_of_cross_entropy_are_those_of_the_softmax():
 
 @pytest.mark.parametrize("gamma", [0, 0.0, 0.5, 1.5, 2.0])
 @pytest.mark.parametrize("logit", [100.0, 1000.0, -1000.0])
-def test_f1_f2_focal_is_smooth_where_it_is_sure(gamma, logit):
+def test_focal_is_smooth_where_it_is_sure(gamma, logit):
     for label in (0.0, 1.0):
         loss = lambda x, label=label: jl.sigmoid_focal_loss(x, label, gamma=gamma)  # noqa: E731
         for derivative in (loss, jax.grad(loss), jax.grad(jax.grad(loss))):
@@ -189,7 +186,7 @@ def test_focal_keeps_digits_that_one_minus_p_would_lose():
     )
 
 
-def test_f5_infinite_logits():
+def test_infinite_logits():
     value, gradient = value_and_grad("sigmoid_binary_cross_entropy", [INF, -INF], [1.0, 0.0])
     assert value == 0
     assert (gradient == 0).all()
@@ -220,7 +217,7 @@ def test_probabilities_at_the_ends():
         np.testing.assert_allclose([value, gradient], [expected, slope], rtol=1e-6)
 
 
-def test_x8_a_class_masked_beside_a_large_one():
+def test_a_class_masked_beside_a_large_one():
     """The gradient of the log-partition of [0, 100] without its second entry is [1, 0]: that of -log p of class 0 is 0."""
     z = jnp.array([0.0, 100.0])
     masked = lambda z: jnp.where(jnp.array([True, False]), z, -INF)  # noqa: E731
@@ -232,7 +229,7 @@ def test_x8_a_class_masked_beside_a_large_one():
 
 
 @pytest.mark.parametrize("size", [5.0, 640.0])
-def test_x13_the_gradient_of_bfloat16_logits_is_that_of_float32(size):
+def test_the_gradient_of_bfloat16_logits_is_that_of_float32(size):
     logits = (size * jax.random.normal(jax.random.key(0), (4, 50))).astype(jnp.bfloat16)
     labels = jnp.arange(4)
     step = jax.grad(lambda z: jl.softmax_cross_entropy(z, labels, reduction="sum"))
@@ -240,7 +237,7 @@ def test_x13_the_gradient_of_bfloat16_logits_is_that_of_float32(size):
     np.testing.assert_array_equal(step(logits), exact.astype(jnp.bfloat16))
 
 
-def test_x14_a_long_mean_of_bfloat16_is_accumulated_in_float32():
+def test_a_long_mean_of_bfloat16_is_accumulated_in_float32():
     """Through the reduction: 2**16 bfloat16 rows of cost log 2 would saturate a bfloat16 sum at 256."""
     logits = jnp.zeros((2**16, 2), jnp.bfloat16)
     labels = jnp.zeros(2**16, jnp.int32)

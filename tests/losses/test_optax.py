@@ -79,7 +79,7 @@ def test_l_bfgs_goes_down_on_logs_in_every_step():
     assert all(after[name] < 0.95 * before[name] for name in BOTH)
 
 
-def test_m10_a_cached_value_is_of_the_stage_before():
+def test_a_cached_value_is_of_the_stage_before():
     """Why the documentation asks for a fresh value and gradient where the step matters."""
     late = dataclasses.replace(BOTH["center"], start=1)
     staged, batch = jl.Objective(BOTH | {"center": late}, boundaries=[3]), problem.batches(1)[0]
@@ -151,7 +151,7 @@ def test_microbatches_with_counts_are_exactly_the_whole_batch(combine):
 # Partitions
 
 
-def test_m7_a_late_head_under_conditionally_mask_neither_decays_nor_leaps():
+def test_a_late_head_under_conditionally_mask_neither_decays_nor_leaps():
     """Adam has seen zeros for so long that it takes the first gradients for giants, and decay went on meanwhile."""
     boundary, rate = 3000, 1e-3
     objective = jl.Objective(

@@ -1,4 +1,4 @@
-"""What a first independent review broke, and stays mended."""
+"""Regression tests: faults that reviews found at the edges of losses and objectives, and that stay mended."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""The worked numbers of the papers and other libraries that the specification collects (its tables C1 to C14)."""
+"""Worked numbers: what papers, textbooks and other libraries print for given inputs, to their last digit."""
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ def mask_loss(function, **options):
 
 
 NUMBERS = {
-    # C1: the weather forecast as a code
+    # the weather forecast as a code
     "entropy of a coin, bits": (lambda: jl.entropy([0.75, 0.25], log_base=2), 0.811278124459),
     "entropy of the weather, bits": (lambda: jl.entropy(WEATHER, log_base=2), 2.22897245894),
     "entropy of the weather, nats": (lambda: jl.entropy(WEATHER), 1.54500597546),
@@ -36,7 +36,7 @@ NUMBERS = {
     "H(P, Q)": (lambda: jl.cross_entropy(Q, P), 1.2534576713),
     "KL(P, Q)": (lambda: jl.kl_divergence(np.log(Q), P), 0.2238046572),
     "KL(Q, P)": (lambda: jl.kl_divergence(np.log(P), Q), 0.1937941979),
-    # C2, C3: one sample, logits
+    # one sample, logits
     "-ln .3": (lambda: jl.nll_loss(np.log([0.3, 0.7]), 0), 1.20397280433),
     "-ln .5": (lambda: jl.nll_loss(np.log([0.5, 0.5]), 0), 0.69314718056),
     "softmax (.34, .46, .2), class 0": (lambda: jl.softmax_cross_entropy(np.log([0.34, 0.46, 0.2]), 0), 1.07880966137),
@@ -82,7 +82,7 @@ NUMBERS = {
         [0.0018035628, 1.6500781794, 0.7018683034, 0.1732867951],
     ),
     "focal gradient": (lambda: jax.grad(jl.sigmoid_focal_loss)(2.0, 1.0), -0.0048709402),
-    # C4: boxes
+    # boxes
     "IoU": (lambda: jl.box_iou(A, B), [0.3333333333, 0, 0.0625, 0, 0.3333333333]),
     "GIoU": (lambda: jl.box_giou(A, B), [0.2333333333, -0.3333333333, 0.0625, 0, 0.0833333333]),
     "DIoU": (lambda: jl.box_diou(A, B), [0.2800546448, -0.4, 0.046875, -0.2, 0.2708333333]),
@@ -90,7 +90,7 @@ NUMBERS = {
     "-ln IoU": (lambda: jl.iou_loss(A[0], B[0], variant="log"), 1.0986122887),
     "-ln IoU apart": (lambda: jl.iou_loss(A[1], B[1], variant="log"), 13.8155),
     "GIoU loss apart": (lambda: jl.giou_loss([0, 0, 1, 1], [2, 0.5, 3, 1.5]), 1.5555555556),
-    # C5: masks
+    # masks
     "Dice": (mask_loss(jl.dice_loss), 1 - 0.7368421053),
     "Dice, V-Net": (mask_loss(jl.dice_loss, squared_denominator=True), 1 - 0.9032258065),
     "Dice, smooth 1": (mask_loss(jl.dice_loss, smooth=1.0), 1 - 0.7916666667),
@@ -101,7 +101,7 @@ NUMBERS = {
     "Tversky .7 .3": (mask_loss(jl.tversky_loss, fp_weight=0.7, fn_weight=0.3), 1 - 0.7526881720),
     "F_2": (mask_loss(jl.tversky_loss, fp_weight=1 / 5, fn_weight=4 / 5), 1 - 0.7142857143),
     "F_.5": (mask_loss(jl.tversky_loss, fp_weight=0.8, fn_weight=0.2), 1 - 0.7608695652),
-    # C9: regression
+    # regression
     "smooth L1": (lambda: jl.smooth_l1_loss(R, [0.0] * 5), [2.5, 0.5, 0.125, 0.02, 2]),
     "smooth L1, beta 1/9": (
         lambda: jl.smooth_l1_loss(R, [0.0] * 5, beta=1 / 9),

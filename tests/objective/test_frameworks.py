@@ -113,7 +113,7 @@ def test_a_config_may_be_a_config_dict():
     assert jl.Objective.from_config(locked) == problem.objective()
 
 
-def test_m13_a_python_step_under_filter_jit_is_a_program_each():
+def test_a_python_step_under_filter_jit_is_a_program_each():
     """What the advice to pass an array is about."""
     objective, batch = problem.counted(problem.objective()), problem.batches(1)[0]
     with problem.jax_as_it_comes():

@@ -67,7 +67,7 @@ def test_balanced_as_in_holistically_nested_edge_detection():
         jl.checked(jl.sigmoid_binary_cross_entropy)(jnp.zeros(3), jnp.zeros(3), alpha=1.5)
 
 
-def test_f4_a_focal_loss_over_the_number_of_positives():
+def test_a_focal_loss_over_the_number_of_positives():
     """RetinaNet: the sum over the positive anchors, or over 1 if there is none."""
     x, t = jnp.array([[2.0, -1.0, 0.5], [0.3, -2.0, 1.0]]), jnp.array([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
     total = jl.sigmoid_focal_loss(x, t, alpha=0.25, reduction="sum")

@@ -29,7 +29,7 @@ OPTIONS: dict[str, list[dict]] = {
     "sigmoid_focal_loss": [{}, {"gamma": 0.5, "alpha": 0.25, "normalizer": 3.0}],
     "binary_cross_entropy": [{}, {"eps": 0.01}],
     "entropy": [{}, {"input_type": "logits", "log_base": 2.0}],
-    "cross_entropy": [{}, {"base": 2.0, "eps": 1e-3}],
+    "cross_entropy": [{}, {"log_base": 2.0, "eps": 1e-3}],
     "kl_divergence": [{}, {"input_type": "logits", "log_base": 2.0}],
     "js_divergence": [{}, {"input_type": "logits"}],
     "iou_loss": [{}, {"variant": "log"}],

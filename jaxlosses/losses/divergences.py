@@ -1,6 +1,6 @@
 """Entropies and divergences of categorical distributions: a value per row of probabilities.
 
-With predictions q and truth p, both along one axis:
+With predictions q and targets p, both along one axis:
 
     entropy         H(p)     = -Σ p log p
     cross_entropy   H(p, q)  = -Σ p log q = H(p) + KL(p‖q)

@@ -76,7 +76,7 @@ def test_optax_dice(weights):
 
 def test_scipy_and_sklearn():
     np.testing.assert_allclose(jl.entropy(P), scipy.stats.entropy(P, axis=1), rtol=1e-5)
-    np.testing.assert_allclose(jl.entropy(P, log_base=2), scipy.stats.entropy(P, axis=1, log_base=2), rtol=1e-5)
+    np.testing.assert_allclose(jl.entropy(P, log_base=2), scipy.stats.entropy(P, axis=1, base=2), rtol=1e-5)
     np.testing.assert_allclose(jl.kl_divergence(np.log(Q), P), scipy.stats.entropy(P, Q, axis=1), rtol=1e-5)
     np.testing.assert_allclose(jl.cross_entropy(Q, P), -scipy.special.xlogy(P, Q).sum(1), rtol=1e-5)
     np.testing.assert_allclose(jl.huber_loss(X, Y, delta=0.7), scipy.special.huber(0.7, X - Y), rtol=1e-5)

@@ -205,7 +205,7 @@ def test_negatives_for_each_positive_as_in_ssd():
     np.testing.assert_array_equal(over_all, (x == 5) | positives)
 
 
-def test_nothing_kept_and_masked_elements():
+def test_nothing_selected_and_masked_elements():
     x = jnp.array([1.0, 7.0, jnp.nan])
     step = jax.value_and_grad(
         lambda x, k: jl.squared_error(x, jnp.zeros(3), where=jl.hard_example_mask(x, k=k), reduction="mean")
@@ -232,6 +232,6 @@ def test_nothing_kept_and_masked_elements():
         ({"positives": [True]}, ValueError, r"losses \(3,\) and positives \(1,\) must have equal shapes"),
     ],
 )
-def test_what_cannot_be_meant(options, error, message):
+def test_criteria_that_contradict_are_refused(options, error, message):
     with pytest.raises(error, match=message):
         jl.hard_example_mask([1.0, 2.0, 3.0], **options)

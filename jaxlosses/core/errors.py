@@ -22,6 +22,12 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
     return f"; did you mean {near[0]!r}?" if near else f"; {otherwise}" if otherwise else ""
 
 
+def with_choices(hint: str, what: str, known: Iterable[str]) -> str:
+    """A hint of `did_you_mean`, or none, and all the words there are: `what` says what these are."""
+    listed = ", ".join(known) or "none"
+    return f"{hint} ({what}: {listed})" if hint else f"; {what}: {listed}"
+
+
 def one_of(loss: str, argument: str, value: object, allowed: Iterable[object]) -> None:
     """Raise unless `value` is one of a few allowed ones."""
     allowed = tuple(allowed)
@@ -42,8 +48,8 @@ def shape_hint(first: str, a: tuple[int, ...], second: str, b: tuple[int, ...]) 
     except ValueError:
         return transposed or "losses do not broadcast"
     if both not in (a, b):  # a column against a row
-        pairs = f"if each with each is meant, jnp.broadcast_arrays({first}, {second})"
-        return f"{transposed or 'losses do not broadcast'}; {pairs}"
+        pairs = f"each with each is jnp.broadcast_arrays({first}, {second})"
+        return f"{transposed} If not, {pairs}" if transposed else f"losses do not broadcast; {pairs}, if that is meant"
     smaller = second if both == a else first
     return f"losses do not broadcast: jnp.broadcast_to({smaller}, {both}) if that is meant"
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
-from jaxlosses.core.errors import did_you_mean
+from jaxlosses.core.errors import did_you_mean, with_choices
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -75,10 +75,9 @@ def explain_keywords(name: str, function: _F) -> _F:
             unknown = next((keyword for keyword in kwargs if keyword not in known), None)
             if unknown is None:
                 raise
-            listed = f"its arguments are {', '.join(known)}"
         meant = SYNONYMS.get(unknown)
         hint = f"; did you mean {meant}=?" if meant in known else did_you_mean(unknown, known)
-        raise TypeError(f"{name}: no argument {unknown!r}{hint}; {listed}")
+        raise TypeError(f"{name}: no argument {unknown!r}{with_choices(hint, 'arguments', known)}")
 
     return typing.cast(_F, call)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxlosses.combine import get_combiner
-from jaxlosses.core.errors import did_you_mean
+from jaxlosses.core.errors import did_you_mean, with_choices
 from jaxlosses.core.signatures import (
     SHARED_KEYWORDS,
     SYNONYMS,
@@ -78,8 +78,8 @@ def _check_options(term: Term) -> None:
         if field is not None:
             raise ValueError(f"{option!r} is no option of the loss; did you mean Term(..., {field}=)?")
         if option not in known and not accepts_var_keyword(spec.function):
-            listed = f"; its options are {', '.join(known)}" if known else "; it has none"
-            raise ValueError(f"loss {spec.name!r} has no option {option!r}{did_you_mean(option, known)}{listed}")
+            hint = with_choices(did_you_mean(option, known), "options", known)
+            raise ValueError(f"loss {spec.name!r} has no option {option!r}{hint}")
     sweep = "; what changes or is learned is an input: its path goes into inputs={{..., {option!r}: {value!r}}}"
     check_option_values(f"loss {spec.name!r}", spec.function, term.options, sweep)
 

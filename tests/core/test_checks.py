@@ -25,17 +25,17 @@ REFUSED = {
         lambda: jl.squared_error(X, X[0]),
     ),
     "squared_error: predictions (3, 1) and targets (1, 4) must have equal shapes; losses do not broadcast; "
-    "if each with each is meant, jnp.broadcast_arrays(predictions, targets)": (
+    "each with each is jnp.broadcast_arrays(predictions, targets), if that is meant": (
         ValueError,
         lambda: jl.squared_error(X[:3, :1], X[:, :1].T),
     ),
-    "squared_error: predictions (4, 1) and targets (1, 4) must have equal shapes; did you mean to transpose targets?; "
-    "if each with each is meant, jnp.broadcast_arrays(predictions, targets)": (
+    "squared_error: predictions (4, 1) and targets (1, 4) must have equal shapes; did you mean to transpose targets? "
+    "If not, each with each is jnp.broadcast_arrays(predictions, targets)": (
         ValueError,
         lambda: jl.squared_error(X[:, :1], X[:, :1].T),
     ),
     "squared_error: predictions (2, 4, 1) and targets (2, 1, 3) must have equal shapes; losses do not broadcast; "
-    "if each with each is meant, jnp.broadcast_arrays(predictions, targets)": (
+    "each with each is jnp.broadcast_arrays(predictions, targets), if that is meant": (
         ValueError,
         lambda: jl.squared_error(jnp.zeros((2, 4, 1)), jnp.zeros((2, 1, 3))),
     ),

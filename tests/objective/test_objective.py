@@ -320,7 +320,7 @@ CONSTRUCTION = {
         {},
     ),
     "term 'seg': loss 'softmax_focal_loss' has no option 'gama'; did you mean 'gamma'?"
-    "; its options are gamma, alpha, normalizer, axis, ignore_label": (
+    " (options: gamma, alpha, normalizer, axis, ignore_label)": (
         {"seg": Term("softmax_focal_loss", ("out.seg", "batch.seg"), options={"gama": 2.0})},
         {},
     ),

@@ -33,10 +33,10 @@ WRONG = {
     "term 't': loss 'iou_loss': option 'variant' must be a string, got 2": lambda: {
         "t": jl.Term("iou_loss", X, options={"variant": 2})
     },
-    "term 't': loss 'huber_loss' has no option 'detla'; did you mean 'delta'?; its options are delta": lambda: {
+    "term 't': loss 'huber_loss' has no option 'detla'; did you mean 'delta'? (options: delta)": lambda: {
         "t": jl.Term("huber_loss", X, options={"detla": 2.0})
     },
-    "term 't': loss 'squared_error' has no option 'delta'; it has none": lambda: {
+    "term 't': loss 'squared_error' has no option 'delta'; options: none": lambda: {
         "t": jl.Term("squared_error", X, options={"delta": 2.0})
     },
     "term 't': 'mask' is no option of the loss; did you mean Term(..., where=)?": lambda: {
@@ -115,9 +115,11 @@ def test_three_temperatures_at_once():
 
 def test_keywords_of_other_libraries_are_explained_in_direct_calls_too():
     wrong = {
-        "huber_loss: no argument 'mask'; did you mean where=?; its arguments are predictions, targets, delta, where, "
-        "sample_weights, reduction": lambda: jl.huber_loss(1.0, 2.0, mask=True),
-        "Term: no argument 'mask'; did you mean where=?; its arguments are": lambda: jl.Term("huber_loss", X, mask="m"),
+        "huber_loss: no argument 'mask'; did you mean where=? (arguments: predictions, targets, delta, where, "
+        "sample_weights, reduction)": lambda: jl.huber_loss(1.0, 2.0, mask=True),
+        "Term: no argument 'mask'; did you mean where=? (arguments: loss, inputs": lambda: jl.Term(
+            "huber_loss", X, mask="m"
+        ),
         "Term: no argument 'weights'; did you mean sample_weights=?": lambda: jl.Term("huber_loss", X, weights="m"),
         "squared_error: no argument 'weights'; did you mean sample_weights=?": lambda: jl.squared_error(
             1.0, 2.0, weights=1.0

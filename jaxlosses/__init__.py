@@ -1,7 +1,8 @@
 """jaxlosses: the loss library of JAX. One import, `import jaxlosses as jl`, is all a user needs.
 
-The losses come family by family, then what composes them. They take what the model produced first and the
-truth second, everything else by keyword, and return one value per element or example unless `reduction` says otherwise.
+The losses come family by family, then what composes them. They take what the model produced first
+and the targets second, everything else by keyword, and return one value per element or example unless `reduction` says
+otherwise.
 """
 
 from jaxlosses.losses.regression import absolute_error, huber_loss, smooth_l1_loss, squared_error

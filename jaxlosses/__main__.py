@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import jaxlosses
-from jaxlosses import combine, registry
+from jaxlosses import balance, combine, gradients, registry
 from jaxlosses.core.errors import did_you_mean
 from jaxlosses.core.signatures import parameters_of
 from jaxlosses.objective import Objective
@@ -43,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(Objective.from_config(read_config(options.file, options.key)).check())
         else:
             print(as_reference())
+    except BrokenPipeError:  # the reader has seen enough: list | head
+        sys.stderr.close()
+        return 0
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -74,7 +77,8 @@ def as_list(family: str | None = None) -> str:
 def as_page(name: str) -> str:
     """The facts about a loss, and below them the docstring; for anything else, signature and docstring."""
     others = other_names()
-    thing = others.get(name, others.get(f"combine.{name}", (None, None)))[1]
+    full_names = (name, *(f"{package}.{name}" for package in ("combine", "gradients", "balance")))
+    thing = next((others[full][1] for full in full_names if full in others), None)
     if thing is None or name in registry.names():
         try:
             spec = registry.get(name)
@@ -110,8 +114,9 @@ def other_names() -> dict[str, tuple[str, Any]]:
         thing = getattr(jaxlosses, name)
         if name not in registry.names() and not inspect.ismodule(thing):
             found[name] = (_section(thing), thing)
-    for name in combine.__all__:
-        found[f"combine.{name}"] = ("combine", getattr(combine, name))
+    for package in (combine, gradients, balance):
+        section = package.__name__.split(".")[-1]
+        found |= {f"{section}.{name}": (section, getattr(package, name)) for name in package.__all__}
     return dict(sorted(found.items(), key=lambda entry: (list(_SECTIONS).index(entry[1][0]), entry[0].lower())))
 
 
@@ -145,10 +150,6 @@ def _minimum(spec: registry.LossSpec) -> str:
 
 def format_facts(spec: registry.LossSpec) -> dict[str, str]:
     """The spec in words."""
-    first = spec.inputs[0]
-    axes = {0: "", 1: " without its last axis"}.get(
-        spec.num_event_axes, f" without its last {spec.num_event_axes} axes"
-    )
     scale, log_variance_weight = spec.likelihood
     return {
         "family": spec.family,
@@ -156,12 +157,23 @@ def format_facts(spec: registry.LossSpec) -> dict[str, str]:
         **dict(zip(spec.inputs, spec.domain, strict=True)),
         "options": ", ".join(spec.options) or "none",
         "takes as one thing": spec.input_kind,
-        "where": "none" if spec.input_kind == "tree" else f"a prefix of {first}'s shape{axes}",
+        "where": _where(spec),
         "minimum": _minimum(spec) or "not known",
         "depends on batch": "yes" if spec.depends_on_batch else "no",
         "uncertainty": f"c = {scale:g}, r = {log_variance_weight:g} in c e^-s L + r s",
         "reference": spec.citation,
     }
+
+
+def _where(spec: registry.LossSpec) -> str:
+    """Which shape a mask has."""
+    if spec.input_kind == "tree":
+        return "none"
+    trailing = {0: "", 1: " without the last axis"}.get(
+        spec.num_event_axes, f" without the last {spec.num_event_axes} axes"
+    )
+    axes = " without the class axis" if spec.input_kind == "classes" else trailing
+    return f"a prefix of the shape of {spec.inputs[0]}{axes}"
 
 
 def sentence(thing: Any) -> str:
@@ -171,16 +183,16 @@ def sentence(thing: Any) -> str:
 
 _SECTIONS = (
     *dict.fromkeys(registry.get(name).family for name in registry.names()),
-    *("combine", "objective", "registry", "core"),
+    *("combine", "gradients", "balance", "objective", "registry", "core"),
 )
 
 _HEAD = """# Reference
 
 Written by `python -m jaxlosses reference` from the registry. `python -m jaxlosses show NAME` prints everything about
-one loss, metric or combiner, formula and example included. Behind a loss stand its aliases. "Takes as one thing" says
+one loss, metric or combiner, formula and example included. Aliases follow the name. "Takes as one thing" says
 what has one value: nothing (each element has its own), a row of classes, a box, an image's pixels, ..."""
 
-_COLUMNS = "| loss | what it is | inputs | takes as one thing | at least | reference |\n|---|---|---|---|---|---|"
+_COLUMNS = "| loss | what it is | inputs | takes as one thing | minimum | reference |\n|---|---|---|---|---|---|"
 
 
 if __name__ == "__main__":

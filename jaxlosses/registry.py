@@ -1,6 +1,6 @@
 """A flat mapping from names to losses and the facts about them.
 
-Documentation, conformance tests and the errors of objectives are driven by these rows. A spec holds facts, never
+Documentation, conformance tests and the errors of objectives are driven by their specs. A spec holds facts, never
 defaults that could differ from a signature.
 """
 
@@ -37,7 +37,7 @@ class LossSpec:
         aliases: further names that find it.
         family: the module it lives in, such as `"boxes"`.
         input_kind: what it takes as one thing: `"nothing"` (each element has a value), `"classes"`, `"box"`,
-            `"pixels"`, `"features"`, `"time"`, `"tree"`.
+            `"pixels"`, `"features"`, `"time"`, `"classes and time"`, `"tree"`.
         num_event_axes: how many trailing axes of the first input belong to that thing; a `where` lacks them.
         domain: where each input may lie, in the order of the inputs.
         minimum: the smallest value it can have; None if it is unbounded below, or not known.

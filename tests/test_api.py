@@ -1,4 +1,4 @@
-"""The style guide as a test: whatever is public has a row, a case, a docstring of the agreed form and a strict signature."""
+"""Whatever is public has a registry entry, a case of the laws, a docstring of the agreed form and a strict signature."""
 
 import importlib
 import inspect
@@ -26,7 +26,7 @@ PUBLIC = dict(public_functions())
 LOSSES = {name: function for name, function in PUBLIC.items() if "reduction" in inspect.signature(function).parameters}
 
 
-def test_every_public_loss_has_a_row_and_a_case():
+def test_every_public_loss_is_registered_and_has_a_case():
     assert {name for name in jl.names() if jl.get(name).input_kind != "tree"} == set(LOSSES) == set(OPTIONS)
     assert {name for name in PUBLIC if name.endswith("_penalty")} == set(jl.names("penalties"))
 
@@ -37,7 +37,7 @@ def test_everything_public_is_one_import_away():
 
 
 @pytest.mark.parametrize("name", jl.names())
-def test_a_row_states_its_facts(name):
+def test_a_spec_states_its_facts(name):
     row = jl.get(name)
     assert row.function is PUBLIC[name]
     assert row.family in row.function.__module__
@@ -99,7 +99,7 @@ def test_an_unknown_name_gets_the_nearest_one():
         jl.get("zzzzzz")
 
 
-def test_a_row_is_callable_and_lists_its_parameters():
+def test_a_spec_is_callable_and_lists_its_parameters():
     assert jl.get("huber")([3.0], [0.0], delta=1.0) == 2.5
     assert jl.get("huber").inputs == ("predictions", "targets")
     assert jl.get("huber").options == ("delta",)

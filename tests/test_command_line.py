@@ -113,7 +113,7 @@ def test_as_a_command():
         [sys.executable, "-m", "jaxlosses", "show", "ciou_loss"], capture_output=True, text=True, check=True
     ).stdout
     assert "where" in out
-    assert "a prefix of boxes's shape without its last axis" in out
+    assert "a prefix of the shape of boxes without the last axis" in out
     assert "arXiv:1911.08287" in out
 
 

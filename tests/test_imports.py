@@ -61,7 +61,7 @@ def test_there_are_no_circles():
     assert order.index("jaxlosses.core.errors") < order.index("jaxlosses.objective.objective")
 
 
-def test_only_doors_stand_at_the_root():
+def test_only_public_modules_stand_at_the_root():
     assert {path.name for path in ROOT.glob("*.py")} == {"__init__.py", "__main__.py", "registry.py"}
     assert {path.name for path in ROOT.iterdir() if path.is_dir() and path.name != "__pycache__"} == {
         *("core", "losses", "combine", "objective", "gradients", "balance", "feature_extractors", "testing", "demo")

@@ -124,7 +124,7 @@ GIVEN = {
     "log_q": np.log(RNG.dirichlet(np.ones(4), 5)),
     "probabilities": RNG.dirichlet(np.ones(4), 5),
     "masks": RNG.random((2, 4, 4)),
-    "marks": RNG.integers(0, 2, (2, 4, 4)),
+    "true_masks": RNG.integers(0, 2, (2, 4, 4)),
     "smooth": 0.7,
     "boxes": np.array([[0.0, 0.0, 4.0, 4.0]]),
     "truth": np.array([[1.0, 1.0, 6.0, 5.0]]),
@@ -186,9 +186,11 @@ def hardest_quarter(z, y):
     return np.sort(cross_entropies(z, y))[-2:].mean()
 
 
-def optax_dice(masks, marks, smooth):
+def optax_dice(masks, true_masks, smooth):
     logits = jnp.asarray(np.log(masks / (1 - masks)))[..., None]
-    return optax.losses.dice_loss(logits, jnp.asarray(marks, float)[..., None], smooth=smooth, ignore_background=False)
+    return optax.losses.dice_loss(
+        logits, jnp.asarray(true_masks, float)[..., None], smooth=smooth, ignore_background=False
+    )
 
 
 def cdiou_repository(boxes, truth):

@@ -16,7 +16,7 @@ the total. (It can still reach a gradient, where 0 · NaN is NaN: only the stage
 running.) None of the last three adds up over microbatches.
 """
 
-from jaxlosses.combine.combiner import Combiner, get_combiner, names, register, zero_if_disabled as zero_if_disabled
+from jaxlosses.combine.combiner import Combiner, get_combiner, names, register
 from jaxlosses.combine.weighted_sum import sum  # jl.combine.sum is the field's word for it
 from jaxlosses.combine.uncertainty import revised_uncertainty, uncertainty
 from jaxlosses.combine.logarithm import geometric, log

@@ -16,7 +16,7 @@ Likelihoods = Mapping[str, tuple[float, float]]
 
 
 class Combiner(NamedTuple):
-    """How an objective makes one number of its terms.
+    """A combiner: how an objective's losses become one total, and what is learned for that.
 
     Attributes:
         apply: `(losses, multipliers, batch_fractions, params, likelihoods) -> (total, weights)`, all dicts by term.

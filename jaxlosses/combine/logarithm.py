@@ -42,7 +42,7 @@ def log(losses: Scalars, weights: Scalars | None = None) -> tuple[Array, dict[st
 
 
 def geometric(losses: Scalars, weights: Scalars | None = None) -> tuple[Array, dict[str, Array]]:
-    """Geometric mean of losses (geometric loss strategy): scale-invariant, with a step in proportion to the losses.
+    """Geometric mean of losses (geometric loss strategy): scale-invariant; its gradient shrinks with the losses.
 
         total = (Π L^m)^(1/Σm)
 

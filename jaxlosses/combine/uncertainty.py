@@ -72,7 +72,7 @@ def revised_uncertainty(
     *,
     limit: Number | None = None,
 ) -> tuple[Array, dict[str, Array]]:
-    """Revised uncertainty weighting (Liebel and Körner): no variance is paid for, and the total stays positive.
+    """Revised uncertainty weighting (Liebel and Körner): its regulariser, and so the total, is never negative.
 
         total = Σ m (c e^-s L + 2r log(1 + e^s))
 
@@ -138,7 +138,7 @@ def kendall_regularizer(r: Any, s: Array) -> Array:
 
 
 def liebel_regularizer(r: Any, s: Array) -> Array:
-    """A price that never falls below 0."""
+    """2r log(1 + e^s), which is never negative."""
     return 2 * r * jax.nn.softplus(s)
 
 

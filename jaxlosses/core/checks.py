@@ -1,4 +1,4 @@
-"""The entrance of every loss: inputs are checked, made floating and masked here, and nowhere else.
+"""Validation of inputs: shapes and dtypes are checked, arrays made floating and masked, the same way for every loss.
 
 Shapes, dtypes and names are static, so the errors of this module are raised while JAX traces, and compiled
 code pays nothing for them. Values can only be looked at while a program runs: see `checked`.

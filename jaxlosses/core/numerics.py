@@ -24,7 +24,7 @@ def abs_zero_grad(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
 
 
 @abs_zero_grad.defjvp
-def _absolute_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+def _abs_zero_grad_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     return jnp.abs(primals[0]), jnp.sign(primals[0]) * tangents[0]
 
 
@@ -82,7 +82,7 @@ def clip_below(x: Float[Array, "*s"], floor: jax.typing.ArrayLike) -> Float[Arra
 
 
 @clip_below.defjvp
-def _at_least_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+def _clip_below_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
     return clip_below(*primals), jnp.where(primals[0] <= primals[1], tangents[1], tangents[0])
 
 
@@ -120,7 +120,7 @@ def replace_posinf(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
 
 
 @replace_posinf.defjvp
-def _capped_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+def _replace_posinf_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     return replace_posinf(*primals), tangents[0]
 
 
@@ -142,14 +142,14 @@ def _capped_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, A
 
 def _inf_cutoff(weight: Array, value: Array) -> Array:
     info = jnp.finfo(jnp.result_type(weight, value))
-    # Overflows for the smallest subnormal weight already. The number before 1, because an array of ones would be made
-    # and kept for a 1 that the gradient has too.
+    # Overflows for the smallest subnormal weight already. 1 - epsneg and not 1: XLA would store a
+    # whole array of ones, shared with the gradient.
     return (jnp.abs(weight) * info.max + (1 - info.epsneg)) * info.max
 
 
 @jax.custom_jvp
 def multiply_inf_safe(weight: Float[Array, "..."], value: Float[Array, "..."]) -> Float[Array, "..."]:
-    """`weight * value`, where a weight of 0 silences an infinite value: 0 · ±inf = 0.
+    """`weight * value`, where a weight of 0 cancels an infinite value: 0 · ±inf = 0.
 
     Finite values keep both partial derivatives: d/dweight at weight 0 is still the value. Infinite ones are no slope,
     for a weight of 0 further on would make NaN of it.

@@ -18,7 +18,7 @@ from jaxlosses.gradients._trees import Gram
 
 
 def pcgrad(gram: Gram, key: Array | None = None) -> dict[str, Array]:
-    """PCGrad (gradient surgery): take out of every gradient what opposes another one, and add up what is left.
+    """PCGrad (gradient surgery): each gradient is projected onto the normal plane of those that conflict with it.
 
         d = Σ_i p_i,   p_i = g_i;   for j ≠ i, in random order, where p_i · g_j < 0:  p_i ← p_i - (p_i · g_j)/n_j² g_j
 

@@ -1,1 +1,1 @@
-"""The losses, family by family: a module or a package each, which stands on `jaxlosses.core` alone."""
+"""The losses, family by family: a module or a package each, which stands on `jaxlosses.core` and the registry."""

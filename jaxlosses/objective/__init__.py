@@ -10,6 +10,9 @@ schedules     weights that follow the step
 config        an objective as plain data, and back
 report        a table of terms, stages and weights
 summary       the `aux` of many steps, folded into one row
+foreign_loss  masks around losses that are plain functions
+value_only    a loss function without its auxiliary output
+frozen        dictionaries that can be hashed
 """
 
 from jaxlosses.objective.objective import Objective

@@ -21,7 +21,7 @@ class Progress(NamedTuple):
     step: Array | None
 
 
-def resolve_progress(boundaries: Sequence[int], step: Number | None, stage: Number | None) -> Progress:
+def resolve_step_and_stage(boundaries: Sequence[int], step: Number | None, stage: Number | None) -> Progress:
     """The stage that the step is in, unless a stage is given."""
     now = None if step is None else to_step(step)
     if stage is not None:
@@ -60,11 +60,11 @@ def to_scalars(argument: str, values: Mapping[str, Any], terms: Iterable[str]) -
     return {name: to_scalar(f"{argument}[{name!r}]", x) for name, x in check_names(argument, values, terms).items()}
 
 
-def to_total_counts(counts: Mapping[str, Any], terms: Mapping[str, Term], every: Iterable[str]) -> dict[str, Array]:
+def to_batch_counts(counts: Mapping[str, Any], terms: Mapping[str, Term], every: Iterable[str]) -> dict[str, Array]:
     """What `Objective.counts` made, for terms whose microbatches do add up to the batch."""
-    total_counts = to_scalars("counts", counts, every)
+    batch_counts = to_scalars("counts", counts, every)
     for name, term in terms.items():
-        if name not in total_counts:
+        if name not in batch_counts:
             raise ValueError(f"counts must be what counts() returned for the whole batch: {name!r} is missing")
         if term.spec.depends_on_batch or term.spec.input_kind == "tree":
             why = "compares examples with each other" if term.spec.depends_on_batch else "is no sum over examples"
@@ -72,4 +72,4 @@ def to_total_counts(counts: Mapping[str, Any], terms: Mapping[str, Term], every:
                 f"term {name!r}: counts= adds up microbatches, but loss {term.spec.name!r} {why}; "
                 "take it out of this objective and evaluate it once"
             )
-    return {name: total_counts[name] for name in terms}
+    return {name: batch_counts[name] for name in terms}

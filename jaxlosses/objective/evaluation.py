@@ -3,8 +3,9 @@
     data ─▶ inputs, where, weights ─▶ loss(..., reduction="parts") ─▶ (sum, count) ─▶ over devices ─▶ loss, multiplier
             paths of the term         nothing, if it is off           of this batch   psum
 
-The order is fixed, because every other order was measured to be wrong somewhere. What all terms make of the batch
-together, the total, is the combiner's: see `combine_evaluations`.
+The order is fixed: a mean of devices' or microbatches' means is wrong where masks differ, and a multiplier inside the
+loss would be cancelled by a learned weight. What all terms make of the batch together, the total, is the combiner's:
+see `combine_evaluations`.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxlosses.combine import Combiner, zero_if_disabled
+from jaxlosses.combine.combiner import Combiner, zero_if_disabled
 from jaxlosses.core import collectives
 from jaxlosses.core.collectives import AxisName
 from jaxlosses.core.errors import AlignmentError
@@ -27,7 +28,7 @@ from jaxlosses.objective.foreign_loss import masked_parts
 from jaxlosses.objective.frozen import thawed
 from jaxlosses.objective.paths import MissingPathError, look_up
 from jaxlosses.objective.schedules import Ramp
-from jaxlosses.objective.term import Term, present_terms
+from jaxlosses.objective.term import Term, enabled_terms
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,17 +37,17 @@ class TermEvaluation:
 
     Attributes:
         loss: its mean or sum over this batch, unweighted.
-        share: what the combiner gets: the loss, as a share of the whole batch where this is a microbatch of it, with 0
-            in the place of a NaN that the multiplier silences.
+        contribution: what the combiner gets: the loss, as its share of the whole batch where this is a microbatch of
+            it, with 0 in the place of a NaN that the multiplier cancels.
         multiplier: weight x ramp x the call's own weight, and 0 where the term is off or nothing counts.
         batch_fraction: which part of the whole batch this microbatch is; 1 without microbatches.
         count: what the mean is over.
-        active: whether the stage has it.
+        active: whether the stage has it, and the data of an optional term is there.
         metrics: what the loss reports beside its values.
     """
 
     loss: Array
-    share: Array
+    contribution: Array
     multiplier: Array
     batch_fraction: Any
     count: Array
@@ -57,7 +58,7 @@ class TermEvaluation:
 class TermParts(NamedTuple):
     """A term on a batch before any division: its sum and count, and those of what its loss reports beside."""
 
-    loss: Parts
+    loss_parts: Parts
     metrics: dict[str, Parts]
 
 
@@ -67,23 +68,25 @@ def evaluate_terms(
     data: Any,
     progress: Progress,
     weights: Mapping[str, Array],
-    total_counts: Mapping[str, Array] | None,
+    batch_counts: Mapping[str, Array] | None,
     axis_name: AxisName | None,
 ) -> dict[str, TermEvaluation]:
     """Evaluate every term that is in the program, in the order of the terms."""
     evaluations = {}
-    for name, term in present_terms(terms).items():
-        active = False if _lacks_data(term, data) else _is_active(term, progress, len(boundaries))
+    for name, term in enabled_terms(terms).items():
+        active = False if _is_data_missing(term, data) else _is_active(term, progress, last_stage=len(boundaries))
         parts = _parts_if_active(active, name, with_axis_name(term, axis_name), data)
-        parts = _reduce_over_devices(term, parts, axis_name)  # outside of every branch, which devices might not share
-        begin = boundaries[term.start - 1] if term.ramp else 0
-        factors = [_scheduled_weight(name, term, begin, progress), *([weights[name]] if name in weights else [])]
-        total_count = None if total_counts is None else total_counts[name]
-        evaluations[name] = _finish(term, parts, active, factors, total_count)
+        parts = _reduce_over_devices(
+            term, parts, axis_name
+        )  # outside of every branch, which devices might not contribution
+        ramp_start = boundaries[term.start - 1] if term.ramp else 0
+        factors = [_scheduled_weight(name, term, ramp_start, progress), *([weights[name]] if name in weights else [])]
+        batch_count = None if batch_counts is None else batch_counts[name]
+        evaluations[name] = _to_evaluation(term, parts, active, factors, batch_count)
     return evaluations
 
 
-def term_parts(name: str, term: Term, data: Any) -> TermParts:
+def evaluate_parts(name: str, term: Term, data: Any) -> TermParts:
     """The term's sum and count on `data`; errors name the term, and say which path is wrong."""
     try:
         inputs = find_inputs(term, data)
@@ -99,16 +102,16 @@ def term_parts(name: str, term: Term, data: Any) -> TermParts:
         raise ValueError(f"term {name!r}: {message}") from error
     except (ValueError, TypeError) as error:
         if type(error) not in (ValueError, TypeError, MissingPathError):
-            raise
+            raise  # JAX's own errors, which are subclasses with messages of their own
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"term {name!r}: {error}") from error
 
 
-def count_of(name: str, term: Term, data: Any) -> Array:
+def evaluate_count(name: str, term: Term, data: Any) -> Array:
     """What the term's mean is over; 0 for an optional term whose data is not there."""
-    if _lacks_data(term, data):
+    if _is_data_missing(term, data):
         return jnp.zeros(())
-    return term_parts(name, without_axis_name(term), data).loss.count
+    return evaluate_parts(name, on_one_device(term), data).loss_parts.count
 
 
 def combine_evaluations(
@@ -117,20 +120,20 @@ def combine_evaluations(
     evaluations: Mapping[str, TermEvaluation],
     params: Mapping[str, Any],
 ) -> tuple[Array, dict[str, Any]]:
-    """The total, and d total / d loss by term: the combiner's of its terms, and besides weight x loss of fixed ones."""
-    combined = {name: one for name, one in evaluations.items() if not terms[name].is_fixed}
+    """The total, and d total / d loss by term: what the combiner makes of its terms, and the fixed ones."""
+    to_combine = {name: one for name, one in evaluations.items() if not terms[name].is_fixed}
     total, weights = jnp.zeros(()), {}
-    if combined:
+    if to_combine:
         total, weights = combiner.apply(
-            {name: one.share for name, one in combined.items()},
-            {name: one.multiplier for name, one in combined.items()},
-            {name: one.batch_fraction for name, one in combined.items()},
+            {name: one.contribution for name, one in to_combine.items()},
+            {name: one.multiplier for name, one in to_combine.items()},
+            {name: one.batch_fraction for name, one in to_combine.items()},
             params,
-            {name: terms[name].spec.likelihood for name in combined},
+            {name: terms[name].spec.likelihood for name in to_combine},
         )
     for name, one in evaluations.items():
-        if name not in combined:
-            total = total + one.multiplier * one.share
+        if name not in to_combine:
+            total = total + one.multiplier * one.contribution
             weights = {**weights, name: one.multiplier}
     return total, dict(weights)
 
@@ -159,7 +162,7 @@ def find_inputs(term: Term, data: Any) -> dict[str | int, Any]:
     return {key: look_up(data, path) for key, path in paths}
 
 
-def without_axis_name(term: Term) -> Term:
+def on_one_device(term: Term) -> Term:
     """The term for one program on one device: its shapes and counts can be looked at outside of `shard_map`."""
     takes = "axis_name" in keywords_of(term.spec.function)
     options = {key: x for key, x in term.options.items() if key != "axis_name"}
@@ -186,7 +189,7 @@ def missing_path(term: Term, data: Any) -> str | None:
     return None
 
 
-def _lacks_data(term: Term, data: Any) -> bool:
+def _is_data_missing(term: Term, data: Any) -> bool:
     return missing_path(term, data) is not None
 
 
@@ -202,8 +205,8 @@ def _parts_if_active(active: Array | bool, name: str, term: Term, data: Any) -> 
     if active is False:
         return TermParts(Parts(jnp.zeros(()), jnp.zeros(())), {})
     if active is True:
-        return term_parts(name, term, data)
-    evaluate = lambda: term_parts(name, term, data)  # noqa: E731
+        return evaluate_parts(name, term, data)
+    evaluate = lambda: evaluate_parts(name, term, data)  # noqa: E731
     shapes = jax.eval_shape(evaluate)
     return jax.lax.cond(active, evaluate, lambda: jax.tree.map(collectives.zeros_like, shapes))
 
@@ -220,11 +223,16 @@ def _parts_per_example(term: Term, inputs: dict[str | int, Any], where: Any, wei
     # A loss takes batches: each example becomes a batch of one, and vmap goes over these.
     batches = jax.tree.map(lambda x: jnp.expand_dims(jnp.asarray(x), 1), (inputs, where, weights))
     per_example = jax.vmap(lambda *batch: _parts_of_batch(term, *batch))(*batches)
-    return jax.tree.map(_mean_over_examples, per_example, is_leaf=lambda x: isinstance(x, Parts))
+    example_weights = (
+        weights if weights is not None and jnp.ndim(weights) == 1 else None
+    )  # a weight of a whole example divides out in its mean
 
+    def mean_over_examples(parts: Parts) -> Parts:
+        has_any = (parts.count != 0).astype(parts.sum.dtype)
+        counts = has_any if example_weights is None else has_any * jnp.asarray(example_weights, parts.sum.dtype)
+        return Parts(jnp.sum(counts * jax.vmap(Parts.mean)(parts)), jnp.sum(counts))
 
-def _mean_over_examples(parts: Parts) -> Parts:
-    return Parts(jnp.sum(jax.vmap(Parts.mean)(parts)), jnp.sum(parts.count != 0, dtype=parts.sum.dtype))
+    return jax.tree.map(mean_over_examples, per_example, is_leaf=lambda x: isinstance(x, Parts))
 
 
 def _call(term: Term, inputs: dict[str | int, Any], **keywords: Any) -> Any:
@@ -242,30 +250,32 @@ def _reduce_over_devices(term: Term, parts: TermParts, axis_name: AxisName | Non
     return jax.tree.map(lambda x: collect(x, axis_name), parts)
 
 
-def _scheduled_weight(name: str, term: Term, begin: int, progress: Progress) -> Any:
+def _scheduled_weight(name: str, term: Term, ramp_start: int, progress: Progress) -> Any:
     if not callable(term.weight) and not term.ramp:
         return term.weight
     if progress.step is None:
         what = "weight is a schedule" if callable(term.weight) else f"ramp={term.ramp} counts steps"
         raise ValueError(f"term {name!r}: {what}: call the objective with step=")
-    return Ramp(term.weight, begin, term.ramp)(progress.step)
+    return Ramp(term.weight, ramp_start, term.ramp)(progress.step)
 
 
-def _finish(
-    term: Term, parts: TermParts, active: Array | bool, factors: list[Any], total_count: Array | None
+def _to_evaluation(
+    term: Term, parts: TermParts, active: Array | bool, factors: list[Any], batch_count: Array | None
 ) -> TermEvaluation:
     """Divide, and multiply the factors of the term's weight; it is 0 where nothing counts."""
-    total, own_count = parts.loss
-    count = own_count if total_count is None else total_count.astype(total.dtype)
-    loss, share = (total, total) if term.reduction == "sum" else (parts.loss.mean(), Parts(total, count).mean())
-    weight = math.prod(jnp.asarray(factor, total.dtype) for factor in factors)
+    loss_sum, own_count = parts.loss_parts
+    count = own_count if batch_count is None else batch_count.astype(loss_sum.dtype)
+    loss = contribution = loss_sum
+    if term.reduction != "sum":
+        loss, contribution = parts.loss_parts.mean(), Parts(loss_sum, count).mean()
+    weight = math.prod(jnp.asarray(factor, loss_sum.dtype) for factor in factors)
     multiplier = jnp.where(active & (count != 0), weight, 0)
-    may_vanish = callable(term.weight) or term.ramp or len(factors) > 1
+    weight_may_be_zero = callable(term.weight) or term.ramp or len(factors) > 1
     return TermEvaluation(
         loss=loss,
-        share=zero_if_disabled(share, multiplier) if may_vanish else share,
+        contribution=zero_if_disabled(contribution, multiplier) if weight_may_be_zero else contribution,
         multiplier=multiplier,
-        batch_fraction=1.0 if total_count is None else Parts(own_count, count).mean(),
+        batch_fraction=1.0 if batch_count is None else Parts(own_count, count).mean(),
         count=own_count,
         active=active,
         metrics={key: x.mean() for key, x in parts.metrics.items()},

@@ -16,13 +16,13 @@ from jax import Array
 from jaxlosses.combine import get_combiner
 from jaxlosses.core.collectives import AxisName, check_axis_name
 from jaxlosses.core.types import Likelihood, Number
-from jaxlosses.objective.arguments import resolve_progress, to_scalars, to_total_counts
+from jaxlosses.objective.arguments import resolve_step_and_stage, to_batch_counts, to_scalars
 from jaxlosses.objective.config import from_config, to_config
-from jaxlosses.objective.evaluation import TermEvaluation, combine_evaluations, count_of, evaluate_terms, to_aux
+from jaxlosses.objective.evaluation import TermEvaluation, combine_evaluations, evaluate_count, evaluate_terms, to_aux
 from jaxlosses.objective.frozen import FrozenDict, frozen
 from jaxlosses.objective.report import describe
 from jaxlosses.objective.schedules import Ramp
-from jaxlosses.objective.term import Term, present_terms
+from jaxlosses.objective.term import Term, enabled_terms
 from jaxlosses.objective.validation import validate_objective
 
 __all__ = ["Objective"]
@@ -74,10 +74,10 @@ class Objective:
         """What the combiner learns, to be put among the trained parameters: a dict of scalars, `{}` for a sum.
 
         Args:
-            losses: each term's loss, for instance `aux["loss"]` of a first batch, to start log-variances where their
-                gradient is 0; None to start them at 0. A term that is off reports a loss of 0, and starts at 0: with
-                stages call the objective once with each `stage=` (and a `step=` if there are ramps or schedules), and
-                take every term from a stage that has it.
+            losses: each term's loss, for instance `aux["loss"]` of a first batch, to start each log-variance at its
+                optimum for that loss; None to start them at 0. A term that is off reports a loss of 0, and starts at 0:
+                with stages call the objective once with each `stage=` (and a `step=` if there are ramps or schedules),
+                and take every term from a stage that has it.
         """
         likelihoods = self._likelihoods()
         if losses is not None:
@@ -119,8 +119,9 @@ class Objective:
 
         Returns:
             The total, and `aux` with a scalar for every term: `aux["loss"]`, unweighted; `aux["weight"]`, the
-            derivative of the total by that loss; `aux["count"]`, what the mean is over; `aux["active"]`, 0 or 1. Losses
-            that report more (`has_aux` in `jaxlosses.register`) add `aux["metric"]`, by `"term/name"`.
+            derivative of the total by that loss (under `counts`, of the batch's total by the batch's loss);
+            `aux["count"]`, what the mean is over; `aux["active"]`, 0 or 1. Losses that report more (`has_aux` in
+            `jaxlosses.register`) add `aux["metric"]`, by `"term/name"`.
 
         Raises:
             ValueError: if data, parameters or weights do not fit; the message names the term.
@@ -160,7 +161,7 @@ class Objective:
         """
         self._check_params(params or self.init())
         evaluations = self._evaluate(data, step, stage, weights, counts, axis_name)
-        weighted = {name: one.multiplier * one.share for name, one in evaluations.items()}
+        weighted = {name: one.multiplier * one.contribution for name, one in evaluations.items()}
         aux = to_aux(self.terms, evaluations, {name: one.multiplier for name, one in evaluations.items()})
         return {name: jnp.asarray(weighted.get(name, 0.0)) for name in self.terms}, aux
 
@@ -173,7 +174,7 @@ class Objective:
                 function sees zeros in the place of such outputs.
         """
         filled = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype) if isinstance(x, jax.ShapeDtypeStruct) else x, data)
-        return {name: count_of(name, term, filled) for name, term in present_terms(self.terms).items()}
+        return {name: evaluate_count(name, term, filled) for name, term in enabled_terms(self.terms).items()}
 
     def at_stage(self, stage: int) -> "Objective":
         """The objective of one stage, whose program has nothing of the terms that are off in it.
@@ -184,7 +185,7 @@ class Objective:
         """
         if not 0 <= stage <= len(self.boundaries):
             raise ValueError(f"at_stage({stage}): boundaries {self.boundaries} make stages 0 to {len(self.boundaries)}")
-        terms, present = {}, present_terms(self.terms)
+        terms, present = {}, enabled_terms(self.terms)
         for name, term in self.terms.items():
             weight = term.weight if name in present and term.active_in(stage) else 0.0
             if term.ramp and weight != 0.0:
@@ -249,20 +250,21 @@ class Objective:
         self, data: Any, step: Any, stage: Any, weights: Any, counts: Any, axis_name: AxisName | None
     ) -> dict[str, TermEvaluation]:
         check_axis_name("Objective", axis_name)
-        progress = resolve_progress(self.boundaries, step, stage)
+        progress = resolve_step_and_stage(self.boundaries, step, stage)
         weights = to_scalars("weights", weights or {}, self.terms)
         if counts is not None:
-            counts = to_total_counts(counts, present_terms(self.terms), self.terms)
+            counts = to_batch_counts(counts, enabled_terms(self.terms), self.terms)
         return evaluate_terms(self.terms, self.boundaries, data, progress, weights, counts, axis_name)
 
     def _likelihoods(self) -> dict[str, Likelihood]:
-        """Of the terms that the combiner sees."""
-        return {n: term.spec.likelihood for n, term in present_terms(self.terms).items() if not term.is_fixed}
+        """How the combiner reads the losses that it gets: those of enabled terms that are not fixed."""
+        return {n: term.spec.likelihood for n, term in enabled_terms(self.terms).items() if not term.is_fixed}
 
     def _check_params(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The parameters of the terms that the combiner sees; of others none may be missing or strange."""
+        """The parameters that the combiner needs. None may be missing; others may be there for disabled terms only."""
         expected = self.init()
-        absent = set(self.terms) - set(present_terms(self.terms)) if expected else set()
-        if not set(expected) <= set(params) or set(params) - set(expected) - absent:
+        learnable = {name: term.spec.likelihood for name, term in self.terms.items() if not term.is_fixed}
+        known = set(get_combiner(self.combine).init(learnable, None))
+        if not set(expected) <= set(params) or not set(params) <= known:
             raise ValueError(f"params must be what init() made: {sorted(expected)}, got {sorted(params)}")
         return to_scalars("params", {name: params[name] for name in expected}, expected)

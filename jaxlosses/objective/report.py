@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from jaxlosses.objective.evaluation import find_inputs, missing_path, term_parts, without_axis_name
+from jaxlosses.objective.evaluation import evaluate_parts, find_inputs, missing_path, on_one_device
 from jaxlosses.objective.paths import describe_path, look_up
 from jaxlosses.objective.schedules import Schedule
 from jaxlosses.objective.term import Term
@@ -49,7 +49,7 @@ def _trace(name: str, term: Term, shapes: Any) -> tuple[str, str]:
         following = iter(arrays)
         filled = [next(following) if array else leaf for leaf, array in zip(leaves, is_array, strict=True)]
         data = jax.tree.unflatten(structure, filled)
-        term_parts(name, without_axis_name(term), data)
+        evaluate_parts(name, on_one_device(term), data)
         mask = None if term.where is None else look_up(data, term.where)
         return jax.tree.map(_array_or_none, ([*find_inputs(term, data).values()], mask))
 

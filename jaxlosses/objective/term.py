@@ -12,7 +12,7 @@ from jaxlosses.core.types import Number
 from jaxlosses.objective.frozen import frozen
 from jaxlosses.objective.paths import Path
 
-__all__ = ["Term", "present_terms"]
+__all__ = ["Term", "enabled_terms"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Term:
 Term.__init__ = explain_keywords("Term", Term.__init__)
 
 
-def present_terms(terms: Mapping[str, Term]) -> dict[str, Term]:
+def enabled_terms(terms: Mapping[str, Term]) -> dict[str, Term]:
     """The terms that are in the program: all but those of a constant weight 0."""
     return {name: term for name, term in terms.items() if callable(term.weight) or term.weight != 0}
 

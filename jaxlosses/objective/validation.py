@@ -13,7 +13,7 @@ from jaxlosses.core.signatures import (
     max_inputs,
     options_of,
 )
-from jaxlosses.objective.term import Term, present_terms
+from jaxlosses.objective.term import Term, enabled_terms
 
 
 def validate_objective(terms: Mapping[str, Term], boundaries: Sequence[int], combine: str | Mapping[str, Any]) -> None:
@@ -40,7 +40,7 @@ def validate_objective(terms: Mapping[str, Term], boundaries: Sequence[int], com
         except ValueError as error:
             raise ValueError(f"term {name!r}: {error}") from None
     for stage in range(len(boundaries) + 1):
-        if not any(term.active_in(stage) for term in present_terms(terms).values()):
+        if not any(term.active_in(stage) for term in enabled_terms(terms).values()):
             raise ValueError(f"stage {stage} has no active term")
 
 

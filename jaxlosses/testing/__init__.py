@@ -5,7 +5,7 @@
     >>> testing.check("huber_loss", options={"delta": 0.5}, laws=["jit equals eager", "masking equals deletion"])
 
 A law takes a `Case`, a loss with example inputs and options, and raises AssertionError if the loss breaks it. The
-inputs are made by `example_inputs` of the loss's registry row, so a loss of your own must be registered with it. Laws
+inputs are made by `example_inputs` in the registry, so a loss of your own must be registered with it. Laws
 that need double precision switch it on for themselves.
 """
 
@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from jaxlosses import registry
+from jaxlosses.core.errors import did_you_mean
+from jaxlosses.core.signatures import SHARED_KEYWORDS, keywords_of
 from jaxlosses.testing.case import Case
 from jaxlosses.testing.laws import LAWS
 
@@ -34,7 +36,7 @@ def check(
 
     Raises:
         AssertionError: if the loss breaks a law; the message names the law and the loss.
-        ValueError: if the loss is not registered.
+        ValueError: if the loss is not registered, or takes no masks (a penalty), or there is no such law.
 
     Example:
         >>> import jaxlosses as jl
@@ -55,8 +57,16 @@ def check(
         spec = registry.find_by_function(loss)
     if spec is None:
         raise ValueError(f"{loss!r} is not registered; see jaxlosses.register")
+    if not set(SHARED_KEYWORDS) <= set(keywords_of(spec.function)):
+        raise ValueError(
+            f"check: the laws are for losses with where, sample_weights and reduction; {spec.name} has not all"
+        )
+    chosen = tuple(LAWS) if laws is None else tuple(laws)
+    for name in chosen:
+        if name not in LAWS:
+            raise ValueError(f"check: no law {name!r}{did_you_mean(name, LAWS, f'there are {list(LAWS)}')}")
     case = Case(spec, options or {})
-    for name in LAWS if laws is None else laws:
+    for name in chosen:
         try:
             LAWS[name](case)
         except Exception as error:

@@ -33,7 +33,7 @@ class Case:
     def inputs(self, seed: int | None = None) -> tuple[np.ndarray, ...]:
         """Example inputs, others for each seed, of the same shapes. NumPy arrays, for slicing them compiles nothing."""
         if self.spec.example_inputs is None:
-            raise AssertionError(f"{self.spec.name}: its registry row has no example_inputs")
+            raise AssertionError(f"{self.spec.name}: its registry entry has no example_inputs")
         return tuple(map(np.asarray, self.spec.example_inputs(jax.random.key(self.seed if seed is None else seed))))
 
     @property

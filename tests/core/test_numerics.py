@@ -70,7 +70,7 @@ def test_a_floor_has_no_slope_at_or_below_itself():
         (0.5, -1.0, -3.0, 1.0, (2, 0.5, -0.5)),
     ],
 )
-def test_surplus(p, log_p, log_q, value, slopes):
+def test_relative_entropy(p, log_p, log_q, value, slopes):
     given = [jnp.float32(x) for x in (p, log_p, log_q)]
     assert relative_entropy(*given) == value
     np.testing.assert_array_equal(jax.grad(relative_entropy, (0, 1, 2))(*given), slopes)

@@ -45,7 +45,7 @@ def test_every_label_ignored():
 
 
 @pytest.mark.parametrize("loss", ["softmax_cross_entropy", "softmax_focal_loss"])
-def test_classes_taken_out(loss):
+def test_classes_excluded(loss):
     logits = jnp.array([[-INF, 0.0, 0.0], [-INF, 0.0, -INF], [-INF, -INF, -INF]])
     labels = jnp.array([[0.0, 1, 0], [0, 1, 0], [1, 0, 0]])
     both = jax.value_and_grad(lambda z, t: jnp.sum(jl.get(loss)(z, t)), argnums=(0, 1))
@@ -59,7 +59,7 @@ def test_classes_taken_out(loss):
     assert jl.get(loss)(logits, labels, reduction="mean") == pytest.approx(first / 2, rel=1e-6)
 
 
-def test_a_class_taken_out_is_a_class_deleted():
+def test_a_class_excluded_is_a_class_deleted():
     logits = jnp.array([[1.0, -INF, 2.0], [0.5, -INF, -1.0]])
     for options in ({}, {"label_smoothing": 0.2}):
         with_hole = jl.softmax_cross_entropy(logits, jnp.array([0, 2]), **options)
@@ -68,7 +68,7 @@ def test_a_class_taken_out_is_a_class_deleted():
         )
 
 
-def test_the_label_itself_taken_out_costs_infinity():
+def test_the_label_itself_excluded_costs_infinity():
     value, gradient = value_and_grad("softmax_cross_entropy", [[-INF, 0.0]], [0])
     assert value == INF
     assert jnp.isfinite(gradient).all()

@@ -83,7 +83,7 @@ def test_nan_predictions_are_never_swallowed():
     assert jnp.isnan(jl.dice_loss([[NAN, 0.5]], [[1.0, 0.0]], class_axis=None)).all()
 
 
-def test_a_weight_of_zero_silences_a_class_that_is_out():
+def test_a_weight_of_zero_cancels_a_class_that_is_out():
     z = jnp.array([[1.0, -INF, 0.5]])
     for labels in (jnp.array([[0.5, 0, 0.5]]), jnp.array([1])):
         for loss, keyword in ((jl.softmax_focal_loss, "alpha"), (jl.softmax_cross_entropy, "class_weights")):
@@ -153,7 +153,7 @@ def test_checked_does_not_mind_a_masked_weight():
     jl.checked(jl.squared_error)(jnp.ones(2), jnp.zeros(2), where=[True, False], sample_weights=[1.0, -1.0])
 
 
-MEANT = {
+INVALID = {
     "term 'a': where must be a path into the data, such as 'batch.label', got True": lambda: Objective(
         {"a": Term("mse", ("p", "t"), where=True)}
     ),
@@ -188,10 +188,10 @@ MEANT = {
 
 
 @pytest.mark.usefixtures("_annotations_off")
-@pytest.mark.parametrize("message", MEANT)
+@pytest.mark.parametrize("message", INVALID)
 def test_what_cannot_be_meant_is_said_in_the_users_words(message):
     with pytest.raises(ValueError) as error:  # noqa: PT011
-        MEANT[message]()
+        INVALID[message]()
     assert str(error.value) == message
 
 
@@ -296,7 +296,7 @@ def test_derivatives_by_logits_are_finite_where_the_divergence_is_not():
     assert all(jnp.isfinite(gradient).all() for gradient in gradients)
 
 
-def test_smoothing_away_a_label_that_is_taken_out():
+def test_smoothing_away_a_label_that_is_excluded():
     np.testing.assert_allclose(jl.softmax_cross_entropy(A([-INF, 0.0, 0.0]), 0, label_smoothing=1.0), np.log(2))
 
 

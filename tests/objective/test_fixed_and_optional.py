@@ -135,3 +135,15 @@ def test_a_function_as_path_may_make_a_term_optional_too():
 def test_other_errors_of_an_optional_term_are_not_swallowed():
     with pytest.raises(ValueError, match=r"^term 'depth': absolute_error: predictions \(2,\) and targets \(3,\)"):
         OPTIONAL({**DATA, **DEPTH, "true_depth": jnp.zeros(3)}, params=OPTIONAL.init())
+
+
+def test_a_stage_of_fixed_terms_alone_takes_the_same_params():
+    objective = jl.Objective(
+        {"decay": jl.Term("l2_penalty", "params"), "fit": jl.Term("squared_error", ("out", "y"), start=1)},
+        boundaries=[10],
+        combine="uncertainty",
+    )
+    params = objective.init()
+    np.testing.assert_allclose(objective.at_stage(0)(DATA, params=params)[0], 25.0)
+    with pytest.raises(ValueError, match=r"params must be what init\(\) made: \[\], got \['decay'\]"):
+        objective.at_stage(0)(DATA, params={"decay": 0.0})

@@ -103,6 +103,16 @@ def test_weights_of_tokens_within_an_example():
     np.testing.assert_allclose(jl.Objective({"a": term})(data)[0], (1 + 12) / 4, rtol=1e-6)
 
 
+def test_weights_of_whole_examples():
+    """(3 (1 + 4)/2 + 1 (9 + 25)/2) / (3 + 1), where the third example weighs nothing, whatever it holds."""
+    term = jl.Term("squared_error", ("x", "y"), sample_weights="w", reduction="per_example")
+    x = jnp.array([[1.0, 2.0], [3.0, 5.0], [jnp.nan, 1.0]])
+    data = {"x": x, "y": jnp.zeros((3, 2)), "w": jnp.array([3.0, 1.0, 0.0])}
+    total, slope = jax.value_and_grad(lambda x: jl.Objective({"a": term})({**data, "x": x})[0])(x)
+    np.testing.assert_allclose(total, (3 * 2.5 + 17) / 4, rtol=1e-6)
+    np.testing.assert_allclose(slope, [[0.75, 1.5], [0.75, 1.25], [0, 0]], rtol=1e-6)
+
+
 def test_a_registered_function_and_its_name_are_the_same_term():
     assert (
         jl.Term(jl.huber_loss, ("x", "y"))

@@ -1,4 +1,4 @@
-"""What the box losses share: checked inputs, a registry row, and example boxes."""
+"""What the box losses share: checked inputs, registration, and example boxes."""
 
 import functools
 

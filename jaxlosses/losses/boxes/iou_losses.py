@@ -1,8 +1,7 @@
 """The IoU losses: 1 minus a similarity of two boxes, a value per pair. The similarities stand in `iou`."""
 
-import jax.numpy as jnp
-
 from jaxlosses.core.errors import one_of
+from jaxlosses.core.numerics import log_with_floor
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, Reduced
 from jaxlosses.losses.boxes._shared import prepare_boxes, register_box_loss
@@ -54,7 +53,7 @@ def iou_loss(
     one_of("iou_loss", "variant", variant, ("linear", "log"))
     a, b, mask = prepare_boxes("iou_loss", boxes, targets, where, sample_weights)
     overlap = iou(a, b)
-    values = 1 - overlap if variant == "linear" else -jnp.log(jnp.where(overlap <= eps, eps, overlap))
+    values = 1 - overlap if variant == "linear" else -log_with_floor(overlap, eps)
     return reduce(values, mask, reduction)
 
 

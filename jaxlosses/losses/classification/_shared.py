@@ -38,8 +38,8 @@ def smoothed_cross_entropy(
 ) -> Float[Array, "..."]:
     """The cross-entropy of each row, with its labels smoothed over the classes that are not excluded."""
     max_logit, log_normalizer = logsumexp_parts(logits, target.axis)
-    selected_logit, top, total, weight = target.select(logits, max_logit, log_normalizer, class_weights)
-    values = target.expected_cost(-log_softmax_from_parts(selected_logit, top, total), weight)
+    of_label = target.select(logits, max_logit, log_normalizer)
+    values = target.expected_cost(-log_softmax_from_parts(*of_label), *target.select(class_weights))
     if isinstance(label_smoothing, int | float) and label_smoothing == 0:
         return values
     included = logits > -jnp.inf

@@ -155,10 +155,10 @@ def softmax_focal_loss(
     alphas = None if alpha is None else prepare_per_class(mask.loss, "alpha", alpha, z, axis)
     max_logit, log_normalizer = logsumexp_parts(z, axis)
     others = log_sum_others(z, max_logit, axis)
-    z_k, top, total, others, weights = target.select(z, max_logit, log_normalizer, others, alphas)
-    log_p = log_softmax_from_parts(z_k, top, total)
+    z_k, max_logit, log_normalizer, others, weights = target.select(z, max_logit, log_normalizer, others, alphas)
+    log_p = log_softmax_from_parts(z_k, max_logit, log_normalizer)
     zero_probability = log_p == -jnp.inf
-    focus = jnp.exp(gamma * log1m_prob(log_p, total, others))
+    focus = jnp.exp(gamma * log1m_prob(log_p, log_normalizer, others))
     cost = jnp.where(zero_probability, jnp.inf, focus * -jnp.where(zero_probability, 0, log_p))
     values = target.expected_cost(cost, weights)
     return reduce(divide_by_normalizer(values, normalizer), mask.with_classes(z, axis), reduction)

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def read_config(file: Path, key: str | None) -> Any:
     """The part of a TOML or JSON file that describes an objective."""
-    config = (json.loads if file.suffix == ".json" else tomllib.loads)(file.read_text())
+    config = (json.loads if file.suffix.lower() == ".json" else tomllib.loads)(file.read_text())
     for step in key.split(".") if key else ():
         if not isinstance(config, Mapping) or step not in config:
             known = sorted(config) if isinstance(config, Mapping) else []

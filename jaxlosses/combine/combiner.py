@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 import jax.numpy as jnp
 from jax import Array
 
-from jaxlosses.core.errors import did_you_mean
+from jaxlosses.core.errors import did_you_mean, with_choices
 from jaxlosses.core.signatures import check_option_values
 from jaxlosses.core.types import Number
 
@@ -112,7 +112,8 @@ def get_combiner(given: str | Mapping[str, Any]) -> Combiner:
     known = list(inspect.signature(_factories[name]).parameters)
     for option in options:
         if option not in known:
-            raise ValueError(f"combiner {name!r} has no option {option!r}{did_you_mean(option, known)}")
+            hint = with_choices(did_you_mean(option, known), "options", known)
+            raise ValueError(f"combiner {name!r} has no option {option!r}{hint}")
     check_option_values(f"combiner {name!r}", _factories[name], options)
     try:
         return _factories[name](**options)

@@ -14,6 +14,10 @@ class AlignmentError(ValueError):
         prefixes = sorted({expected[:k] for k in range(1, len(expected) + 1)}, key=len) or [()]
         super().__init__(f"{loss}: {argument} {shape} must be {' or '.join(map(str, prefixes))}; {hint}")
         self.argument, self.shape, self.expected = argument, shape, expected
+        self._arguments = (loss, argument, shape, expected, hint)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return AlignmentError, self._arguments
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:

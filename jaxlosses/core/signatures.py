@@ -65,6 +65,8 @@ def accepts_var_keyword(function: Callable[..., Any]) -> bool:
 
 def explain_keywords(name: str, function: _F) -> _F:
     """`function`, whose error for a keyword that it does not have suggests the one that is meant."""
+    if accepts_var_keyword(function):
+        return function
     known = tuple(p.name for p in parameters_of(function).values() if p.name != "self")
 
     @functools.wraps(function)
@@ -95,14 +97,21 @@ def check_option_values(what: str, function: Callable[..., Any], options: Mappin
     for option, value in options.items():
         if option not in parameters or (allowed := _allowed_kinds(parameters[option].annotation)) is None:
             continue
-        kind = _kind(value)
-        if kind is None or kind in allowed:
+        wrong = [leaf for leaf in _leaves(value) if _kind(leaf) not in (None, *allowed)]
+        if not wrong or (isinstance(value, tuple | list) and "number" not in allowed):
             continue
         words = " or ".join(_KINDS[word] for word in _KINDS if word in allowed)
-        raise ValueError(f"{what}: option {option!r} must be {words}, got {value!r}{_value_hint(option, value, hint)}")
+        raise ValueError(
+            f"{what}: option {option!r} must be {words}, got {value!r}{_value_hint(option, wrong[0], hint)}"
+        )
 
 
 _KINDS = {"number": "a number", "bool": "True or False", "string": "a string", "function": "a function", "none": "None"}
+
+
+def _leaves(value: Any) -> list[Any]:
+    """The entries of a (nested) tuple, or the one value."""
+    return [leaf for entry in value for leaf in _leaves(entry)] if isinstance(value, tuple | list) else [value]
 
 
 def _kind(value: Any) -> str | None:

@@ -38,11 +38,20 @@ def to_step(step: Number) -> Array:
     """The step as a scalar, in the dtype it came in: steps may count tokens, by a float or by uint32."""
     if not isinstance(step, jax.Array):  # NumPy and Python numbers: JAX would cut a large one short in silence
         given = np.asarray(step)
-        dtype = jax.dtypes.canonicalize_dtype(given.dtype)
-        if given.dtype.kind in "iu" and given.size and np.any(given != given.astype(dtype)):
+        if given.dtype.kind not in "iufO":
+            raise ValueError(f"step must be a number, got {step!r}")
+        dtype = np.dtype(jax.dtypes.canonicalize_dtype(int if given.dtype.kind == "O" else given.dtype))
+        if given.dtype.kind == "O":  # a Python integer beyond 64 bits
+            fits = False
+        elif given.dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                fits = np.all(np.isfinite(given.astype(dtype)))
+        else:
+            fits = np.all(given == given.astype(dtype))
+        if not fits:
             raise ValueError(
-                f"step={step!r} does not fit into {np.dtype(dtype).name}; count in float32 or uint32 "
-                "(jnp.asarray(step, jnp.float32)), or enable jax_enable_x64"
+                f"step={step!r} does not fit into {dtype.name}; count in float32 or uint32, as far as these go, or "
+                "enable jax_enable_x64"
             )
     return to_scalar("step", step)
 

@@ -76,9 +76,7 @@ def evaluate_terms(
     for name, term in enabled_terms(terms).items():
         active = False if _is_data_missing(term, data) else _is_active(term, progress, last_stage=len(boundaries))
         parts = _parts_if_active(active, name, with_axis_name(term, axis_name), data)
-        parts = _reduce_over_devices(
-            term, parts, axis_name
-        )  # outside of every branch, which devices might not contribution
+        parts = _reduce_over_devices(term, parts, axis_name)  # outside of every branch, which devices might not share
         ramp_start = boundaries[term.start - 1] if term.ramp else 0
         factors = [_scheduled_weight(name, term, ramp_start, progress), *([weights[name]] if name in weights else [])]
         batch_count = None if batch_counts is None else batch_counts[name]
@@ -122,7 +120,8 @@ def combine_evaluations(
 ) -> tuple[Array, dict[str, Any]]:
     """The total, and d total / d loss by term: what the combiner makes of its terms, and the fixed ones."""
     to_combine = {name: one for name, one in evaluations.items() if not terms[name].is_fixed}
-    total, weights = jnp.zeros(()), {}
+    total: Any = 0.0
+    weights: dict[str, Any] = {}
     if to_combine:
         total, weights = combiner.apply(
             {name: one.contribution for name, one in to_combine.items()},
@@ -135,7 +134,7 @@ def combine_evaluations(
         if name not in to_combine:
             total = total + one.multiplier * one.contribution
             weights = {**weights, name: one.multiplier}
-    return total, dict(weights)
+    return jnp.asarray(total), dict(weights)
 
 
 def to_aux(
@@ -203,7 +202,7 @@ def _is_active(term: Term, progress: Progress, last_stage: int) -> Array | bool:
 def _parts_if_active(active: Array | bool, name: str, term: Term, data: Any) -> TermParts:
     """The term's parts; nothing of an inactive term runs, for multiplying by 0 would let its NaN through."""
     if active is False:
-        return TermParts(Parts(jnp.zeros(()), jnp.zeros(())), {})
+        return TermParts(Parts(jnp.zeros((), jnp.float32), jnp.zeros((), jnp.float32)), {})
     if active is True:
         return evaluate_parts(name, term, data)
     evaluate = lambda: evaluate_parts(name, term, data)  # noqa: E731
@@ -221,8 +220,10 @@ def _parts_of_batch(term: Term, inputs: dict[str | int, Any], where: Any, weight
 def _parts_per_example(term: Term, inputs: dict[str | int, Any], where: Any, weights: Any) -> TermParts:
     """The mean within each example, over the examples that have anything."""
     # A loss takes batches: each example becomes a batch of one, and vmap goes over these.
-    batches = jax.tree.map(lambda x: jnp.expand_dims(jnp.asarray(x), 1), (inputs, where, weights))
-    per_example = jax.vmap(lambda *batch: _parts_of_batch(term, *batch))(*batches)
+    scalars = {key: x for key, x in inputs.items() if key not in term.spec.inputs and jnp.ndim(x) == 0}
+    arrays = {key: x for key, x in inputs.items() if key not in scalars}
+    batches = jax.tree.map(lambda x: jnp.expand_dims(jnp.asarray(x), 1), (arrays, where, weights))
+    per_example = jax.vmap(lambda arrays, *mask: _parts_of_batch(term, {**arrays, **scalars}, *mask))(*batches)
     example_weights = (
         weights if weights is not None and jnp.ndim(weights) == 1 else None
     )  # a weight of a whole example divides out in its mean

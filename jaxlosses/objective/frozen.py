@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from jax.core import Tracer
+
 
 class FrozenDict(dict[str, Any]):
     """A dict that does not change and hashes by value."""
@@ -27,6 +29,11 @@ def thawed(value: Mapping[str, Any]) -> dict[str, Any]:
 
 def frozen(value: Any) -> Any:
     """`value` with its dicts, lists and arrays, nested or not, as hashable values."""
+    if isinstance(value, Tracer):
+        raise ValueError(
+            "a traced value cannot be part of a term or objective, which are parts of the program; put it among the "
+            "data of the call, and its path into inputs={...}, or pass weights= to the call"
+        )
     if isinstance(value, Mapping):
         return FrozenDict({key: frozen(entry) for key, entry in value.items()})
     if isinstance(value, list | tuple):

@@ -171,7 +171,7 @@ class Objective:
         Args:
             data: as in a call. In the place of outputs `jax.eval_shape(net, ...)` will do where counts depend on
                 masks, weights and labels alone, as they mostly do: then no forward pass is made. A path that is a
-                function sees zeros in the place of such outputs.
+                function sees zeros in the place of such outputs. Inside `shard_map` add the counts up over the devices.
         """
         filled = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype) if isinstance(x, jax.ShapeDtypeStruct) else x, data)
         return {name: evaluate_count(name, term, filled) for name, term in enabled_terms(self.terms).items()}

@@ -1,5 +1,6 @@
 """Where a term finds its arrays: dotted paths into whatever the caller passes."""
 
+import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ def look_up(data: Any, path: Path) -> Any:
         try:
             return path(data)
         except (KeyError, IndexError, AttributeError) as error:
+            if isinstance(error, AttributeError) and isinstance(error.obj, types.ModuleType):
+                raise  # a typo in the function, such as jnp.logg, and nothing that the data lacks
             message = f"the function for an input raised {type(error).__name__}: {error}"
             raise MissingPathError(message) from error
     current, walked = data, "data"

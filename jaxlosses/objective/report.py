@@ -40,20 +40,25 @@ def _to_shape(leaf: Any) -> Any:
 
 def _trace(name: str, term: Term, shapes: Any) -> tuple[str, str]:
     """Evaluate the term on shapes, and raise what it raises; what it reads, and its mask."""
-    if (missing := missing_path(term, shapes)) is not None:
-        return f"off: {missing}", ""
     leaves, structure = jax.tree.flatten(shapes)
     is_array = [isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves]
 
+    missing = None
+
     def evaluate(arrays: list[Any]) -> Any:
+        nonlocal missing
         following = iter(arrays)
         filled = [next(following) if array else leaf for leaf, array in zip(leaves, is_array, strict=True)]
         data = jax.tree.unflatten(structure, filled)
+        if (missing := missing_path(term, data)) is not None:
+            return [], None
         evaluate_parts(name, on_one_device(term), data)
         mask = None if term.where is None else look_up(data, term.where)
         return jax.tree.map(_array_or_none, ([*find_inputs(term, data).values()], mask))
 
     inputs, mask = jax.eval_shape(evaluate, [leaf for leaf, array in zip(leaves, is_array, strict=True) if array])
+    if missing is not None:
+        return f"off: {missing}", ""
     paths = term.inputs.values() if isinstance(term.inputs, Mapping) else term.inputs
     described = ", ".join(f"{describe_path(path)} {_shape(x)}" for path, x in zip(paths, inputs, strict=True))
     return described, "all" if term.where is None else f"{describe_path(term.where)} {_shape(mask)}"

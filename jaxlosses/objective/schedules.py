@@ -25,7 +25,8 @@ class Schedule:
 
     def __call__(self, step: Any) -> Any:
         """The value at a step."""
-        return getattr(optax, self.name)(**self.options)(step)
+        # Steps may count tokens: JAX takes no Python integer beyond int32, but any float.
+        return getattr(optax, self.name)(**{key: _large_as_float(x) for key, x in self.options.items()})(step)
 
 
 def schedule(name: str, **options: Any) -> Schedule:
@@ -84,7 +85,15 @@ class Ramp:
             return 0 * weight
         begin = jnp.asarray(self.begin, step.dtype)
         elapsed = jnp.where(step > begin, step - begin, 0)  # before the boundary an unsigned difference wraps around
-        return weight * jnp.clip(jnp.asarray(elapsed, float) / self.length, 0, 1)
+        return weight * jnp.clip(jnp.asarray(elapsed, float) / float(self.length), 0, 1)
+
+
+def _large_as_float(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {_large_as_float(key): _large_as_float(x) for key, x in value.items()}
+    if isinstance(value, tuple):
+        return [_large_as_float(x) for x in value]
+    return float(value) if type(value) is int and abs(value) > jnp.iinfo(jnp.int32).max else value
 
 
 def weight_at(weight: Any, step: Any) -> Any:
@@ -92,8 +101,11 @@ def weight_at(weight: Any, step: Any) -> Any:
     if isinstance(weight, Ramp) or not callable(weight):
         return weight(step) if callable(weight) else weight
     step = jnp.asarray(step)
-    if jnp.issubdtype(step.dtype, jnp.unsignedinteger):
-        # nnx.Optimizer counts in uint32, in which optax's differences of steps would wrap around.
+    if jnp.issubdtype(step.dtype, jnp.unsignedinteger) and isinstance(weight, Schedule):
+        step = step.astype(float)
+    elif jnp.issubdtype(step.dtype, jnp.unsignedinteger):
+        # nnx.Optimizer counts in uint32, in which differences of steps would wrap around. A function of one's own may
+        # look steps up in a table, and gets an integer; it stays at the largest there is.
         signed = jnp.result_type(int)
         step = jnp.minimum(step, min(jnp.iinfo(signed).max, jnp.iinfo(step.dtype).max)).astype(signed)
     return weight(step)

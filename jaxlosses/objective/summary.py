@@ -17,8 +17,8 @@ def summarize(aux: Mapping[str, Mapping[str, Any]] | Sequence[Mapping[str, Mappi
         loss = Σ count · loss / Σ count,   weight, active = their means,   count = Σ count
 
     The mean of losses over everything that counted is exact, whatever the masks: a step of 3 boxes weighs 3, one of 300
-    weighs 300. It is the same number whether a batch came as one or as microbatches under `counts=`. A term with
-    `reduction="sum"` is averaged by its counts like the others.
+    weighs 300. It is the same number whether a batch came as one or as microbatches under `counts=`; but for a term
+    with `reduction="sum"`, whose sums are averaged by their counts like the others.
 
     Args:
         aux: what an objective returned beside the total, with a leading axis (or more) for the steps, as `jax.lax.scan`
@@ -43,7 +43,7 @@ def summarize(aux: Mapping[str, Mapping[str, Any]] | Sequence[Mapping[str, Mappi
     if isinstance(aux, Mapping):
         stacked: Any = aux
     elif aux:
-        stacked = jax.tree.map(lambda *x: jnp.stack(x), *aux)
+        stacked = _stack(aux)
     else:
         raise ValueError("summarize: there is no aux in the list; give one of every step")
     if not {"loss", "weight", "count", "active"} <= set(stacked):
@@ -55,6 +55,17 @@ def summarize(aux: Mapping[str, Mapping[str, Any]] | Sequence[Mapping[str, Mappi
     arrays = stacked if traced else jax.tree.map(lambda x: np.asarray(x, np.float64), stacked)
     row = _fold(jnp if traced else np, arrays)
     return row if traced else {key: float(x) for key, x in row.items()}
+
+
+def _stack(steps: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """One aux with a leading axis; what a step does not have (the metrics of a term that is off) is 0 there."""
+    keys = {
+        column: dict.fromkeys(name for one in steps for name in one.get(column, {})) for one in steps for column in one
+    }
+    return {
+        column: {name: jnp.stack([jnp.asarray(one.get(column, {}).get(name, 0.0)) for one in steps]) for name in names}
+        for column, names in keys.items()
+    }
 
 
 def _fold(xp: Any, aux: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def validate_objective(terms: Mapping[str, Term], boundaries: Sequence[int], com
             _check_inputs(term)
             _check_reduction(term)
             _check_stages(term, boundaries)
-            if combiner.nonnegative and not term.is_fixed:
+            if combiner.nonnegative and not term.is_fixed and name in enabled_terms(terms):
                 _check_sign(term, combine)
         except ValueError as error:
             raise ValueError(f"term {name!r}: {error}") from None
@@ -99,8 +99,9 @@ def _check_input_names(term: Term) -> None:
     if missing := [name for name in spec.inputs if name not in names]:
         raise ValueError(f"loss {spec.name!r} takes {spec.inputs}, inputs has no {missing[0]!r}: {names}")
     for name in names:
-        if name in SHARED_KEYWORDS:
-            raise ValueError(f"{name!r} is no input of the loss; did you mean Term(..., {name}=)?")
+        field = name if name in SHARED_KEYWORDS else None if name in known else SYNONYMS.get(name)
+        if field is not None:
+            raise ValueError(f"{name!r} is no input of the loss; did you mean Term(..., {field}=)?")
         if name not in known and not accepts_var_keyword(spec.function):
             raise ValueError(f"loss {spec.name!r} has no input {name!r}{did_you_mean(name, known)}")
         if name in term.options:
@@ -110,6 +111,8 @@ def _check_input_names(term: Term) -> None:
 def _check_reduction(term: Term) -> None:
     if term.reduction not in ("mean", "sum", "per_example"):
         raise ValueError(f"reduction must be 'mean', 'sum' or 'per_example', got {term.reduction!r}")
+    if term.reduction == "per_example" and term.spec.input_kind == "tree":
+        raise ValueError(f"loss {term.spec.name!r} has no examples: reduction='per_example' takes them apart")
     if term.reduction == "per_example" and term.spec.depends_on_batch:
         raise ValueError(
             f"loss {term.spec.name!r} compares examples with each other: reduction='per_example' takes them apart"

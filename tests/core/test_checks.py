@@ -1,5 +1,7 @@
 """Checks and reduction: what is accepted, what is refused in which words, and how parts add up."""
 
+import pickle
+
 import jax
 import jax.experimental.checkify
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ import pytest
 import jaxlosses as jl
 from jaxlosses import testing
 from jaxlosses.core import checks
+from jaxlosses.core.errors import AlignmentError
 from jaxlosses.core.masks import LossMask
 from jaxlosses.core.reduction import reduce
 
@@ -216,3 +219,11 @@ def test_a_loss_of_ones_own_needs_only_its_formula_and_a_row():
         np.testing.assert_allclose(total, 1.8135681679, rtol=1e-6)
     finally:
         jl.unregister("test_log_cosh")
+
+
+def test_an_alignment_error_can_be_sent_to_another_process():
+    with pytest.raises(AlignmentError) as caught:
+        jl.squared_error(X, X, where=jnp.ones(3, bool))
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert str(again) == str(caught.value)
+    assert again.argument == "where"

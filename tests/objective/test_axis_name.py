@@ -63,3 +63,14 @@ def test_outside_of_shard_map_nothing_is_asked_for():
         np.testing.assert_allclose(jax.jit(OBJECTIVE)(DATA)[0], OBJECTIVE(DATA)[0], rtol=1e-6)
     stacked = jax.tree.map(lambda x: x.reshape(2, 4, *x.shape[1:]), DATA)
     assert jax.vmap(lambda data: OBJECTIVE(data)[0])(stacked).shape == (2,)
+
+
+def test_given_negatives_on_devices():
+    """MoCo: a queue of negatives needs no other device, and its values are averaged like any other loss's."""
+    inputs = {"queries": "q", "positives": "k", "negatives": "queue"}
+    objective = jl.Objective({"moco": jl.Term("info_nce_loss", inputs, options={"temperature": 0.5})})
+    queue = jnp.asarray(RNG.normal(size=(5, 3)), jnp.float32)
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:2])
+    local = lambda data, queue: objective({**data, "queue": queue}, axis_name="data")[0]  # noqa: E731
+    total = jax.jit(jax.shard_map(local, mesh=mesh, in_specs=(P("data"), P()), out_specs=P()))(DATA, queue)
+    np.testing.assert_allclose(total, objective({**DATA, "queue": queue})[0], rtol=1e-5)

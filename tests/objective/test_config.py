@@ -83,7 +83,7 @@ def term(**fields):
         ({**term(), "combine": "uncertanty"}, "no combiner named 'uncertanty'; did you mean 'uncertainty'?"),
         (
             {**term(), "combine": {"name": "uncertainty", "limt": 3.0}},
-            "combiner 'uncertainty' has no option 'limt'; did you mean 'limit'?",
+            "combiner 'uncertainty' has no option 'limt'; did you mean 'limit'? (options: limit)",
         ),
         (
             term(inputs={"predictions": "x"}),

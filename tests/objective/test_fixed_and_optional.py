@@ -147,3 +147,20 @@ def test_a_stage_of_fixed_terms_alone_takes_the_same_params():
     np.testing.assert_allclose(objective.at_stage(0)(DATA, params=params)[0], 25.0)
     with pytest.raises(ValueError, match=r"params must be what init\(\) made: \[\], got \['decay'\]"):
         objective.at_stage(0)(DATA, params={"decay": 0.0})
+
+
+def test_check_of_an_optional_term_whose_path_computes():
+    term = jl.Term("squared_error", ("out", "y"), where=lambda d: ~jnp.isnan(d["y"]), optional=True)
+    assert "off" not in jl.Objective({"t": term}).check(DATA)
+
+
+def test_a_typo_in_a_function_is_no_missing_data():
+    term = jl.Term("squared_error", ("out", lambda d: jnp.logg(d["y"])), optional=True)
+    with pytest.raises(AttributeError, match="logg"):
+        jl.Objective({"fit": FIT, "t": term})(DATA)
+
+
+def test_the_total_of_fixed_terms_has_their_precision():
+    with jax.enable_x64(True):
+        decay = jl.Objective({"decay": jl.Term("l2_penalty", "params")}, combine="uncertainty")
+        assert decay({"params": {"w": jnp.ones(2, jnp.float32)}})[0].dtype == jnp.float32

@@ -39,6 +39,16 @@ WRONG = {
     "term 't': loss 'squared_error' has no option 'delta'; options: none": lambda: {
         "t": jl.Term("squared_error", X, options={"delta": 2.0})
     },
+    "term 't': loss 'softmax_cross_entropy': option 'class_weights' must be a number or None, got ('1e-5', 1); did you "
+    "mean 1e-05, without quotes? (YAML reads 1e-5 as a string: write 1.0e-5)": lambda: {
+        "t": jl.Term("softmax_cross_entropy", X, options={"class_weights": ["1e-5", 1]})
+    },
+    "term 't': 'mask' is no input of the loss; did you mean Term(..., where=)?": lambda: {
+        "t": jl.Term("huber_loss", {"predictions": "x", "targets": "y", "mask": "m"})
+    },
+    "term 't': loss 'l2_penalty' has no examples: reduction='per_example' takes them apart": lambda: {
+        "t": jl.Term("l2_penalty", "x", reduction="per_example")
+    },
     "term 't': 'mask' is no option of the loss; did you mean Term(..., where=)?": lambda: {
         "t": jl.Term("huber_loss", X, options={"mask": "m"})
     },
@@ -104,6 +114,21 @@ def test_a_traced_option_is_told_where_it_belongs():
         jax.grad(loss)(0.1)
 
 
+def test_a_traced_value_anywhere_in_an_objective_is_explained():
+    def in_a_list(x):
+        return jl.Term("softmax_cross_entropy", X, options={"class_weights": [x, 1.0]})
+
+    def in_a_schedule(x):
+        return jl.schedule("constant_schedule", value=x)
+
+    def in_a_combiner(x):
+        return jl.Objective({"t": jl.Term("huber_loss", X)}, combine={"name": "soft_optimal", "temperature": x})
+
+    for make in (in_a_list, in_a_schedule, in_a_combiner):
+        with pytest.raises(ValueError, match="traced value cannot be part of a term or objective"):
+            jax.jit(lambda x, make=make: (make(x), x)[1])(1.0)
+
+
 def test_three_temperatures_at_once():
     objective = jl.Objective({"t": jl.Term("info_nce_loss", {**QUERIES, "temperature": "sweep.temperature"})})
     data = {"q": jnp.eye(3)[:2] + 0.2, "p": jnp.eye(3)[:2]}
@@ -141,3 +166,15 @@ def test_errors_of_the_call_itself_stay_as_they_are():
         jl.huber_loss(1.0)
     with pytest.raises(TypeError, match="huber_loss: predictions must be an array"):
         jl.huber_loss(object(), 1.0)
+
+
+def test_a_loss_with_any_keywords_keeps_its_own_errors():
+    def loss(predictions, targets, *, where=None, sample_weights=None, reduction="none", **options):
+        raise TypeError("inside")
+
+    jl.register("test_any_keywords")(loss)
+    try:
+        with pytest.raises(TypeError, match=r"^inside$"):
+            jl.get("test_any_keywords")(1.0, 2.0, scale=3)
+    finally:
+        jl.unregister("test_any_keywords")

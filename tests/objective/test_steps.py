@@ -55,6 +55,37 @@ def test_a_step_that_does_not_fit_is_an_error(step):
         BILLIONS(DATA, step=step)
 
 
+@pytest.mark.parametrize("step", [2**64, -(2**70), np.float64(1e39)])
+def test_a_step_beyond_all_dtypes_is_named_too(step):
+    with pytest.raises(ValueError, match=r"^step=.* does not fit into (int|float)32; count in float32 or uint32"):
+        BILLIONS(DATA, step=step)
+
+
+@pytest.mark.usefixtures("_annotations_off")
+def test_a_step_that_is_no_number():
+    with pytest.raises(ValueError, match=r"^step must be a number, got '5'$"):
+        BILLIONS(DATA, step="5")
+
+
+def test_ramps_and_schedules_over_more_tokens_than_int32_counts():
+    objective = staged(1_000_000_000, ramp=3_000_000_000)
+    for dtype in (jnp.uint32, jnp.float32):
+        step = jnp.asarray(np.asarray(2_500_000_000, dtype))
+        np.testing.assert_allclose(jax.jit(objective)(DATA, step=step)[1]["weight"]["far"], 0.5, rtol=1e-6)
+        linear = jl.schedule("linear_schedule", init_value=1.0, end_value=0.0, transition_steps=5_000_000_000)
+        jump = jl.schedule("piecewise_constant_schedule", init_value=1.0, boundaries_and_scales={2_400_000_000: 0.1})
+        for weight, expected in ((linear, 0.5), (jump, 0.1)):
+            term = jl.Term("squared_error", ("x", "y"), weight=weight)
+            _, aux = jax.jit(jl.Objective({"near": term}))(DATA, step=step)
+            np.testing.assert_allclose(aux["weight"]["near"], expected, rtol=1e-6)
+
+
+def test_a_function_of_ones_own_gets_an_integer():
+    table = jnp.array([1.0, 2.0, 4.0])
+    objective = jl.Objective({"near": jl.Term("squared_error", ("x", "y"), weight=lambda step: table[step])})
+    assert objective(DATA, step=jnp.uint32(2))[1]["weight"]["near"] == 4
+
+
 def test_numpy_steps_that_fit():
     for step in (np.int64(12), np.uint8(12), np.float64(12), 12, 12.0):
         assert staged(10)(DATA, step=step)[1]["active"]["far"] == 1

@@ -103,3 +103,19 @@ def test_counts_beyond_float32():
 def test_what_is_no_aux(wrong):
     with pytest.raises(ValueError, match=r"^summarize: "):
         jl.summarize(wrong)
+
+
+def test_metrics_of_a_term_that_is_off_in_some_steps():
+    jl.register("test_hits", has_aux=True)(lambda x, y: (jnp.abs(x - y), {"hit": jnp.abs(x - y) < 2.0}))
+    try:
+        objective = jl.Objective({"box": jl.Term("test_hits", ("out", "extra"), optional=True)})
+        steps = [
+            objective({"out": jnp.zeros(2), "extra": jnp.array([1.0, 3.0])})[1],
+            objective({"out": jnp.zeros(2)})[1],
+        ]
+        row = jl.summarize(steps)
+        assert row["metric/box/hit"] == 0.5
+        assert row["loss/box"] == 2.0
+        assert row["active/box"] == 0.5
+    finally:
+        jl.unregister("test_hits")

@@ -86,7 +86,8 @@ def info_nce_loss(
         block_size: how many rows at a time, computed again for the gradient, so that memory grows with the batch and
             not with its square; None for all at once.
         axis_name: the mapped axis of devices, or several; the negatives in the batch then come from all of them, with
-            their labels. Inside `shard_map`, `()` says that the local batch is meant.
+            their labels. Inside `shard_map`, `()` says that the local batch is meant. Given negatives are used as they
+            are, whatever this says.
         where: bool, `(batch,)`; False takes a pair out as row and as negative. `jaxlosses.core.reduction` explains this
             and the next two.
         sample_weights: numbers >= 0, `(batch,)`, of the queries.
@@ -96,7 +97,7 @@ def info_nce_loss(
         `(batch,)` >= 0, and 0 without negatives; or what `reduction` makes of it.
 
     Raises:
-        ValueError: if the shapes do not fit, negatives are given with an option for negatives in the batch, or
+        ValueError: if the shapes do not fit, negatives are given with `labels` or `symmetric`, or
             `same_label` is another or without labels.
         TypeError: if `negatives_where` is not boolean, or the labels are not integers.
 
@@ -119,9 +120,8 @@ def info_nce_loss(
         collectives.check_axis_name(name, axis_name)
         if negatives_where is not None:
             raise ValueError(f"{name}: negatives_where= needs negatives=; where= masks pairs of the batch")
-    elif symmetric or labels is not None or axis_name not in (None, ()):
-        in_batch = "labels=, symmetric= and axis_name= are for negatives in the batch"
-        raise ValueError(f"{name}: {in_batch}; leave out negatives=")
+    elif symmetric or labels is not None:
+        raise ValueError(f"{name}: labels= and symmetric= are for negatives in the batch; leave out negatives=")
     q, p, mask = prepare_embeddings(name, where, sample_weights, queries=queries, positives=positives)
     checks.check_values(name, "temperature", lambda: jnp.asarray(temperature) > 0, "be > 0")
     floats = {"queries": queries, "positives": positives} | ({} if negatives is None else {"negatives": negatives})

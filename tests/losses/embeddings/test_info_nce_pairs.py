@@ -222,7 +222,7 @@ def test_options_that_do_not_go_together():
             Q, P, labels=IDS, same_label="ignore"
         ): r"same_label must be one of 'exclude', 'positive'",
         lambda: jl.info_nce_loss(Q, P, same_label="positive"): r"same_label='positive' needs labels=",
-        lambda: jl.info_nce_loss(Q, P, labels=IDS, negatives=BANK): r"labels=, .* leave out negatives=",
+        lambda: jl.info_nce_loss(Q, P, labels=IDS, negatives=BANK): r"labels= and symmetric= .* leave out negatives=",
         lambda: jl.info_nce_loss(Q, P, labels=IDS[:3]): r"queries \(7, 3\) need labels \(7,\), got \(3,\)",
         lambda: shared(Q, P, BANK, VALID[:3]): r"negatives_where \(5,\) or \(7, 5\), got \(3, 5\)",
         lambda: of_each_query(Q, P, BANK, VALID[0]): r"negatives_where \(7, 5\), got \(5,\)",

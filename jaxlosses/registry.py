@@ -52,6 +52,9 @@ class LossSpec:
             unless the paper stops a gradient somewhere.
         negative_with: values of its options under any of which it may be negative, whatever `minimum` says of the
             others: `(("variant", "minimax"),)`.
+        homogeneous_degree: n, if inputs times c have the value times cⁿ; None if there is no such n, or not known.
+        scaled_options: options that scale with the inputs, each with its power of c: `(("margin", 2),)`.
+        law_exceptions: laws of `jaxlosses.testing` that cannot hold for it, each with the reason.
     """
 
     name: str
@@ -70,6 +73,9 @@ class LossSpec:
     example_inputs: Callable[[Array], tuple[Array, ...]] | None = None
     options_without_stop_gradient: tuple[tuple[str, Any], ...] = ()
     negative_with: tuple[tuple[str, Any], ...] = ()
+    homogeneous_degree: int | None = None
+    scaled_options: tuple[tuple[str, int], ...] = ()
+    law_exceptions: tuple[tuple[str, str], ...] = ()
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Call the loss."""

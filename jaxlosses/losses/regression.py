@@ -34,7 +34,9 @@ _register = functools.partial(
 )
 
 
-@_register("absolute_error", aliases=("l1", "mae"), citation="Laplace 1774", likelihood=(1.0, 1.0))
+@_register(
+    "absolute_error", aliases=("l1", "mae"), citation="Laplace 1774", likelihood=(1.0, 1.0), homogeneous_degree=1
+)
 def absolute_error(
     predictions: ArrayLike,
     targets: ArrayLike,
@@ -74,7 +76,9 @@ def absolute_error(
     return reduce(abs_zero_grad(predictions - targets), mask, reduction)
 
 
-@_register("squared_error", aliases=("l2", "mse"), citation="Legendre 1805", likelihood=(0.5, 0.5))
+@_register(
+    "squared_error", aliases=("l2", "mse"), citation="Legendre 1805", likelihood=(0.5, 0.5), homogeneous_degree=2
+)
 def squared_error(
     predictions: ArrayLike,
     targets: ArrayLike,
@@ -116,7 +120,13 @@ def squared_error(
     return reduce((predictions - targets) ** 2, mask, reduction)
 
 
-@_register("smooth_l1_loss", aliases=("smooth_l1",), citation="arXiv:1504.08083")
+@_register(
+    "smooth_l1_loss",
+    aliases=("smooth_l1",),
+    citation="arXiv:1504.08083",
+    homogeneous_degree=1,
+    scaled_options=(("beta", 1),),
+)
 def smooth_l1_loss(
     predictions: ArrayLike,
     targets: ArrayLike,
@@ -159,12 +169,19 @@ def smooth_l1_loss(
     )
     r = predictions - targets
     is_quadratic = jnp.abs(r) < beta
-    quadratic = jnp.where(is_quadratic, r, 0) ** 2 / (2 * jnp.where(jnp.equal(beta, 0), 1, beta))
+    inside = jnp.where(is_quadratic, r, 0)
+    quadratic = inside * (inside / (2 * jnp.where(jnp.equal(beta, 0), 1, beta)))  # r² alone may overflow
     values = jnp.where(is_quadratic, quadratic, abs_zero_grad(r) - 0.5 * beta)
     return reduce(values, mask, reduction)
 
 
-@_register("huber_loss", aliases=("huber",), citation="doi:10.1214/aoms/1177703732")
+@_register(
+    "huber_loss",
+    aliases=("huber",),
+    citation="doi:10.1214/aoms/1177703732",
+    homogeneous_degree=2,
+    scaled_options=(("delta", 1),),
+)
 def huber_loss(
     predictions: ArrayLike,
     targets: ArrayLike,

@@ -36,6 +36,10 @@ class Case:
             raise AssertionError(f"{self.spec.name}: its registry entry has no example_inputs")
         return tuple(map(np.asarray, self.spec.example_inputs(jax.random.key(self.seed if seed is None else seed))))
 
+    def option(self, name: str) -> Any:
+        """The value of an option: the case's, or the default."""
+        return self.options.get(name, signatures.parameters_of(self.spec.function)[name].default)
+
     @property
     def mask_shape(self) -> tuple[int, ...]:
         """The shape of the largest `where`."""

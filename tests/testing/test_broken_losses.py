@@ -125,6 +125,10 @@ def below_zero(p, t):
     return squares(p, t) - 100
 
 
+def squares_that_overflow(p, t):
+    return squares(p * 1e20, t * 1e20) * 1e-40
+
+
 def branches_on_a_number(p, t, scale):
     return squares(p, t) * (scale if scale > 0.8 else 0)
 
@@ -150,12 +154,15 @@ BROKEN = {
     "permuting the batch permutes the result": loss_of(positions_matter),
     "wrong shapes raise": loss_of(squares, prepare=broadcasts),
     "nothing is below the minimum": loss_of(below_zero),
+    "scaled inputs give scaled values": loss_of(squares_that_overflow),
 }
 
 
 def case_of(function):
     example = registry.get("squared_error").example_inputs
-    return testing.Case(registry.LossSpec("broken", function, minimum=0.0, example_inputs=example))
+    return testing.Case(
+        registry.LossSpec("broken", function, minimum=0.0, homogeneous_degree=2, example_inputs=example)
+    )
 
 
 @pytest.mark.parametrize("law", testing.LAWS)

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 from jax import Array
 
 from jaxlosses.core.errors import did_you_mean
+from jaxlosses.core.keywords import check_keywords
 from jaxlosses.core.signatures import (
     SHARED_KEYWORDS,
-    explain_keywords,
     inputs_of,
     keywords_of,
     options_of,
@@ -114,7 +114,7 @@ def register(name: str, **facts: Any) -> Callable[[_F], _F]:
 
     Returns:
         A decorator that registers the function and returns it; a function that takes `where`, `sample_weights` and
-        `reduction` with an error for unknown keywords that suggests the right ones.
+        `reduction` with errors for unknown keywords and for values that the annotations of its keywords do not admit.
 
     Raises:
         ValueError: if the name or an alias is taken; the message says by which module.
@@ -133,7 +133,7 @@ def register(name: str, **facts: Any) -> Callable[[_F], _F]:
 
     def add(function: _F) -> _F:
         if set(SHARED_KEYWORDS) <= set(keywords_of(function)):
-            function = explain_keywords(name, function)
+            function = check_keywords(name, function)
         spec = LossSpec(name, function, **facts)
         words = (name, *spec.aliases)
         if len(set(words)) < len(words):

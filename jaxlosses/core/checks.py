@@ -5,19 +5,27 @@ code pays nothing for them. Values can only be looked at while a program runs: s
 """
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.experimental import checkify
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
+from jaxlosses.core.arrays import difference as difference
+from jaxlosses.core.arrays import saturated, to_comparable
+from jaxlosses.core.arrays import to_array as to_array
+from jaxlosses.core.arrays import to_bool as to_bool
+from jaxlosses.core.arrays import to_floats as to_floats
+from jaxlosses.core.arrays import to_integers as to_integers
 from jaxlosses.core.errors import AlignmentError, index_last, shape_hint
 from jaxlosses.core.labels import Labels
 from jaxlosses.core.masks import LossMask, align, masked
-from jaxlosses.core.types import ArrayLike, compute_dtype
+from jaxlosses.core.types import ArrayLike
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -52,8 +60,23 @@ def checked(fn: Callable[_P, _T]) -> Callable[_P, _T]:
 
     @functools.wraps(fn)
     def run(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        leaves, tree = jax.tree.flatten((args, kwargs))
+        is_array = [isinstance(leaf, jax.Array | np.ndarray | np.generic) for leaf in leaves]
+
+        def call(arrays: list[Array]) -> _T:
+            rest = iter(arrays)
+            args, kwargs = jax.tree.unflatten(
+                tree, [next(rest) if array else leaf for leaf, array in zip(leaves, is_array, strict=True)]
+            )
+            return fn(*args, **kwargs)
+
+        # NumPy's int64 goes in as JAX will read it, but for what does not fit: cut off, it might look right.
+        arrays = [
+            leaf if isinstance(leaf, jax.Array) else jnp.asarray(saturated(np.asarray(leaf)))
+            for leaf in itertools.compress(leaves, is_array)
+        ]
         with _checking(True):
-            error, result = checkify.checkify(fn)(*args, **kwargs)
+            error, result = checkify.checkify(call)(arrays)
         error.throw()
         return result
 
@@ -79,6 +102,7 @@ def prepare_same_shape(
     *,
     consumed: int | None = None,
     extra_where: Bool[Array, "..."] | None = None,
+    only_differences: bool = False,
     **arrays: ArrayLike,
 ) -> tuple[*tuple[Array, ...], LossMask]:
     """Check, convert and mask arrays that must have one shape.
@@ -89,13 +113,14 @@ def prepare_same_shape(
         sample_weights: numbers >= 0. A weight of 0 switches off an element that holds NaN or infinity.
         consumed: the axis that the loss takes as one thing (classes, box coordinates), which a mask has not.
         extra_where: a further mask, of the full shape.
+        only_differences: the loss takes the `difference` of two of them and nothing else, so integers stay integers.
         **arrays: the loss's arrays, under the names that its caller knows.
 
     Returns:
         The arrays as float32 (or float64), with 0 where masked, and the mask.
     """
-    floats = to_floats(loss, **arrays)
-    (first, reference), *others = zip(arrays, floats, strict=True)
+    converted = to_comparable(loss, **arrays) if only_differences else to_floats(loss, **arrays)
+    (first, reference), *others = zip(arrays, converted, strict=True)
     for name, array in others:
         if array.shape != reference.shape:
             hint = shape_hint(first, reference.shape, name, array.shape)
@@ -104,8 +129,16 @@ def prepare_same_shape(
             )
     axis = None if consumed is None else check_axis(loss, first, reference, consumed)
     shape = _without_axis(reference.shape, axis)
-    mask = make_mask(loss, where, sample_weights, shape, *floats, consumed=axis, extra_where=extra_where)
-    return (*(masked(array, mask.where, axis) for array in floats), mask)
+    mask = make_mask(loss, where, sample_weights, shape, *converted, consumed=axis, extra_where=extra_where)
+    return (*(masked(array, mask.where, axis) for array in converted), mask)
+
+
+def prepare_residuals(
+    loss: str, where: ArrayLike | None, sample_weights: ArrayLike | None, **arrays: ArrayLike
+) -> tuple[Float[Array, "..."], LossMask]:
+    """The first array minus the second, with 0 where masked: for losses that need nothing else. And the mask."""
+    a, b, mask = prepare_same_shape(loss, where, sample_weights, only_differences=True, **arrays)
+    return difference(a, b), mask
 
 
 def prepare_pairwise(
@@ -168,7 +201,7 @@ def prepare_scores_and_labels(
     labels = to_integers(loss, second, labels.astype(jnp.int32) if labels.dtype == bool else labels)
     in_range = (labels >= 0) & (labels < num_classes)
     if ignore_label is not None:
-        not_ignored = labels != ignore_label
+        not_ignored = labels != int(saturated(np.asarray(ignore_label)))
         extra_where = not_ignored if extra_where is None else extra_where & not_ignored
     mask = make_mask(loss, where, sample_weights, shape, scores, consumed=axis, valid=in_range, extra_where=extra_where)
     ids = masked(labels, mask.where)
@@ -209,41 +242,6 @@ def make_mask(
     finite = [_all_finite(array, consumed) for array in arrays] + ([] if valid is None else [valid])
     usable = functools.reduce(jnp.logical_and, finite, jnp.asarray(True)) | (weights != 0)
     return LossMask(loss, usable if mask is None else mask & usable, weights, shape)
-
-
-def to_array(loss: str, name: str, value: ArrayLike) -> Array:
-    """`value` as a JAX array of real numbers."""
-    try:
-        array = jnp.asarray(value)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{loss}: {name} must be an array or a list of numbers, got {value!r}") from error
-    if jnp.issubdtype(array.dtype, jnp.complexfloating):
-        raise TypeError(f"{loss}: {name} must be real, got {array.dtype}; did you mean {name}.real?")
-    return array
-
-
-def to_floats(loss: str, **arrays: ArrayLike) -> tuple[Array, ...]:
-    """The arrays in the one precision they are computed in: float32, or float64 if one of them has it."""
-    converted = [to_array(loss, name, value) for name, value in arrays.items()]
-    floating = [array for array in converted if jnp.issubdtype(array.dtype, jnp.floating)]
-    dtype = compute_dtype(*floating) if floating else jnp.result_type(float)
-    return tuple(array.astype(dtype) for array in converted)
-
-
-def to_integers(loss: str, name: str, value: ArrayLike) -> Int[Array, "..."]:
-    """An array of class ids or lengths, in int32 or int64: uint8 could neither count 300 classes nor hold -100."""
-    array = to_array(loss, name, value)
-    if array.size and not jnp.issubdtype(array.dtype, jnp.integer):
-        raise TypeError(f"{loss}: {name} must be integers, got {array.dtype}; {name}.astype(jnp.int32)?")
-    return array.astype(jnp.int64 if array.dtype.itemsize > 4 else jnp.int32)
-
-
-def to_bool(loss: str, name: str, value: ArrayLike, hint: str) -> Bool[Array, "..."]:
-    """`value` as a JAX array, once it is boolean."""
-    array = to_array(loss, name, value)
-    if array.dtype != bool:
-        raise TypeError(f"{loss}: {name} must be boolean, got {array.dtype}; {hint}")
-    return array
 
 
 def check_axis(loss: str, name: str, array: Array, axis: int) -> int:

@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 
@@ -18,6 +19,15 @@ class AlignmentError(ValueError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return AlignmentError, self._arguments
+
+
+def describe(value: Any) -> str:
+    """A value as messages show it: arrays by dtype and shape, anything else by what Python writes, cut short."""
+    if isinstance(value, jax.Array | np.ndarray):
+        kind = "a traced array" if isinstance(value, jax.core.Tracer) else "an array"
+        return f"{kind} {value.dtype}{list(value.shape)}"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
@@ -35,10 +45,12 @@ def with_choices(hint: str, what: str, known: Iterable[str]) -> str:
 def one_of(loss: str, argument: str, value: object, allowed: Iterable[object]) -> None:
     """Raise unless `value` is one of a few allowed ones."""
     allowed = tuple(allowed)
-    if value not in allowed:
+    if not isinstance(value, str | int | float | None) or value not in allowed:
         words = [word for word in allowed if isinstance(word, str)]
         hint = did_you_mean(value, words) if isinstance(value, str) else ""
-        raise ValueError(f"{loss}: {argument} must be one of {', '.join(map(repr, allowed))}, got {value!r}{hint}")
+        raise ValueError(
+            f"{loss}: {argument} must be one of {', '.join(map(repr, allowed))}, got {describe(value)}{hint}"
+        )
 
 
 def shape_hint(first: str, a: tuple[int, ...], second: str, b: tuple[int, ...]) -> str:

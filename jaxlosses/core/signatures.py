@@ -1,18 +1,15 @@
 """Which parameters of a function are inputs (arrays), which are options (keywords), and what these may be."""
 
-import functools
 import inspect
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import numpy as np
 
 from jaxlosses.core.errors import did_you_mean, with_choices
-
-_F = TypeVar("_F", bound=Callable[..., Any])
 
 SHARED_KEYWORDS = ("where", "sample_weights", "reduction")
 """The keywords that every loss takes, and that are therefore none of its own options."""
@@ -63,25 +60,11 @@ def accepts_var_keyword(function: Callable[..., Any]) -> bool:
     return any(p.kind is p.VAR_KEYWORD for p in parameters_of(function).values())
 
 
-def explain_keywords(name: str, function: _F) -> _F:
-    """`function`, whose error for a keyword that it does not have suggests the one that is meant."""
-    if accepts_var_keyword(function):
-        return function
-    known = tuple(p.name for p in parameters_of(function).values() if p.name != "self")
-
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except TypeError:
-            unknown = next((keyword for keyword in kwargs if keyword not in known), None)
-            if unknown is None:
-                raise
-        meant = SYNONYMS.get(unknown)
-        hint = f"; did you mean {meant}=?" if meant in known else did_you_mean(unknown, known)
-        raise TypeError(f"{name}: no argument {unknown!r}{with_choices(hint, 'arguments', known)}")
-
-    return typing.cast(_F, call)
+def explain_unknown_keyword(name: str, keyword: str, known: Sequence[str]) -> str:
+    """The message for a keyword that a call does not have: the one that may be meant, and those there are."""
+    meant = SYNONYMS.get(keyword)
+    hint = f"; did you mean {meant}=?" if meant in known else did_you_mean(keyword, known)
+    return f"{name}: no argument {keyword!r}{with_choices(hint, 'arguments', known)}"
 
 
 def check_option_values(what: str, function: Callable[..., Any], options: Mapping[str, Any], hint: str = "") -> None:

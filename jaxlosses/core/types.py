@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
@@ -62,6 +63,17 @@ else:
     Reduced: TypeAlias = Float[Array, "..."] | Parts
 
 
-def compute_dtype(*arrays: Array) -> Any:
+def compute_dtype(*arrays: Any) -> Any:
     """The precision that floating arrays are computed in: float32, or float64 if one of them has it."""
     return jnp.float64 if any(array.dtype == jnp.float64 for array in arrays) else jnp.float32
+
+
+def precision_of(*inputs: Any) -> Any:
+    """The precision in which a function computes these inputs: trees of arrays and of Python numbers."""
+    dtypes = {jnp.result_type(getattr(x, "dtype", type(x))) for x in jax.tree.leaves(inputs) if _is_numeric(x)}
+    floating = [dtype for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating)]
+    return compute_dtype(*(jax.ShapeDtypeStruct((), dtype) for dtype in floating or [jnp.result_type(float)]))
+
+
+def _is_numeric(x: Any) -> bool:
+    return isinstance(x, int | float | jax.Array | np.ndarray | np.generic)

@@ -70,10 +70,10 @@ def absolute_error(
     Reference:
         Laplace, Mémoire sur la probabilité des causes par les événements, 1774.
     """
-    predictions, targets, mask = checks.prepare_same_shape(
+    r, mask = checks.prepare_residuals(
         "absolute_error", where, sample_weights, predictions=predictions, targets=targets
     )
-    return reduce(abs_zero_grad(predictions - targets), mask, reduction)
+    return reduce(abs_zero_grad(r), mask, reduction)
 
 
 @_register(
@@ -114,10 +114,8 @@ def squared_error(
     Reference:
         Legendre, Nouvelles méthodes pour la détermination des orbites des comètes, 1805.
     """
-    predictions, targets, mask = checks.prepare_same_shape(
-        "squared_error", where, sample_weights, predictions=predictions, targets=targets
-    )
-    return reduce((predictions - targets) ** 2, mask, reduction)
+    r, mask = checks.prepare_residuals("squared_error", where, sample_weights, predictions=predictions, targets=targets)
+    return reduce(r**2, mask, reduction)
 
 
 @_register(
@@ -164,10 +162,9 @@ def smooth_l1_loss(
     Reference:
         Girshick, Fast R-CNN, 2015, arXiv:1504.08083.
     """
-    predictions, targets, mask = checks.prepare_same_shape(
+    r, mask = checks.prepare_residuals(
         "smooth_l1_loss", where, sample_weights, predictions=predictions, targets=targets
     )
-    r = predictions - targets
     is_quadratic = jnp.abs(r) < beta
     inside = jnp.where(is_quadratic, r, 0)
     quadratic = inside * (inside / (2 * jnp.where(jnp.equal(beta, 0), 1, beta)))  # r² alone may overflow
@@ -219,10 +216,7 @@ def huber_loss(
     Reference:
         Huber, Robust Estimation of a Location Parameter, 1964, doi:10.1214/aoms/1177703732.
     """
-    predictions, targets, mask = checks.prepare_same_shape(
-        "huber_loss", where, sample_weights, predictions=predictions, targets=targets
-    )
-    r = predictions - targets
+    r, mask = checks.prepare_residuals("huber_loss", where, sample_weights, predictions=predictions, targets=targets)
     is_quadratic = jnp.abs(r) < delta
     quadratic = 0.5 * jnp.where(is_quadratic, r, 0) ** 2
     slope = jnp.where(

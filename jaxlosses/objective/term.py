@@ -7,7 +7,7 @@ from typing import Any
 from jax.core import Tracer
 
 from jaxlosses import registry
-from jaxlosses.core.signatures import explain_keywords
+from jaxlosses.core.keywords import check_keywords
 from jaxlosses.core.types import Number
 from jaxlosses.objective.frozen import frozen
 from jaxlosses.objective.paths import Path
@@ -98,7 +98,7 @@ class Term:
         return started if self.stop is None else started & (stage < self.stop)
 
 
-Term.__init__ = explain_keywords("Term", Term.__init__)
+Term.__init__ = check_keywords("Term", Term.__init__, values=False)  # an Objective checks them, and knows its name
 
 
 def enabled_terms(terms: Mapping[str, Term]) -> dict[str, Term]:

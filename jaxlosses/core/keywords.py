@@ -1,0 +1,213 @@
+"""Validation of keywords before a function runs: what they may be is read from the annotations of its signature.
+
+    annotation             what is accepted                         what the function gets
+    Number                 one number: Python, NumPy, traced        a Python number, or an array in their precision
+    bool, str              static: they choose the program          the same
+    int                    static: an axis, a size, a class id      a Python int
+    str | Sequence[int]    a word, or integers                      the word, or a tuple
+    Callable               a function                               the same
+    AxisName               the name of a mapped axis, or a tuple    the same
+
+Arrays (`ArrayLike`) are checked where their shapes are known, in `jaxlosses.core.checks`.
+"""
+
+import functools
+import math
+import operator
+import types
+import typing
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlosses.core.errors import describe
+from jaxlosses.core.signatures import accepts_var_keyword, explain_unknown_keyword, inputs_of, parameters_of
+from jaxlosses.core.types import Number, precision_of
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_Check = Callable[[str, Any, Callable[[], Any]], Any]
+"""From the beginning of a message ("call: keyword"), a value and the inputs' precision to the value that is used."""
+
+_INT32 = np.iinfo(np.int32)
+
+
+def check_keywords(name: str, function: _F, *, values: bool = True) -> _F:
+    """`function`, whose keywords are checked against its annotations; unknown ones are explained.
+
+    Args:
+        name: the name of the call, for messages.
+        function: its annotations say what its keywords may be; what is not annotated is not checked.
+        values: check what keywords are, and not only whether they exist.
+
+    Returns:
+        A function of the same signature.
+    """
+    positional = tuple(parameters_of(function))
+    known = tuple(word for word in positional if word != "self")
+    inputs = inputs_of(function)
+    any_keyword = accepts_var_keyword(function)
+
+    @functools.cache  # at the first call, for reading annotations takes its time
+    def checks() -> dict[str, _Check]:
+        found = {word: _check_for(p.annotation) for word, p in parameters_of(function).items() if values}
+        return {word: check for word, check in found.items() if check is not None}
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        precision = lambda: precision_of(args, {word: kwargs[word] for word in inputs if word in kwargs})  # noqa: E731
+        for word, value in kwargs.items():
+            if check := checks().get(word):
+                kwargs[word] = check(f"{name}: {word}", value, precision)
+            elif word not in known and not any_keyword:
+                raise TypeError(explain_unknown_keyword(name, word, known))
+        if any(word in checks() for word in positional[: len(args)]):
+            by_position = zip(positional, args, strict=False)
+            args = (
+                tuple(
+                    check(f"{name}: {word}", value, precision) if (check := checks().get(word)) else value
+                    for word, value in by_position
+                )
+                + args[len(positional) :]
+            )
+        return function(*args, **kwargs)
+
+    return typing.cast(_F, call)
+
+
+def with_checked_keywords(function: _F) -> _F:
+    """`check_keywords` under the function's own name, for functions that are no registered loss."""
+    return check_keywords(function.__name__, function)
+
+
+def _check_for(annotation: Any) -> _Check | None:
+    """How a keyword of this annotation is checked; None for anything goes, or for arrays."""
+    is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    members = set(typing.get_args(annotation) if is_union else (annotation,))
+    optional = type(None) in members
+    members.discard(type(None))
+    check = _CHECKS.get(frozenset(members))
+    if check is None and all(typing.get_origin(member) is Callable for member in members):
+        check = _function
+    if check is None or not optional:
+        return check
+    return lambda what, value, precision: None if value is None else check(what, value, precision)
+
+
+def _number(what: str, value: Any, precision: Callable[[], Any]) -> Any:
+    if isinstance(value, jax.Array):
+        if value.ndim or not _is_real(value.dtype):
+            raise _wrong(what, "a number", value)
+        return value.astype(precision())
+    if isinstance(value, str | bool | np.bool_ | type(None)):
+        raise _wrong(what, "a number", value)
+    if not isinstance(value, int | float):
+        try:
+            array = np.asarray(value)
+        except (TypeError, ValueError):
+            raise _wrong(what, "a number", value) from None
+        if not _is_real(array.dtype) or array.ndim or isinstance(value, Sequence):
+            raise _wrong(what, "a number", value)
+        value = float(array) if jnp.issubdtype(array.dtype, jnp.floating) else int(array)
+    if isinstance(value, float):
+        return float(value)  # NumPy's float64 is one, and would widen float32 under x64
+    if abs(value) <= _INT32.max:
+        return int(value)
+    if abs(value) > 10**300:
+        raise ValueError(f"{what} must be a number that a float can hold, got {str(value)[:12]}...")
+    return float(value)
+
+
+def _number_or_word(what: str, value: Any, precision: Callable[[], Any]) -> Any:
+    return value if isinstance(value, str) else _number(what, value, precision)
+
+
+def _flag(what: str, value: Any, precision: Callable[[], Any]) -> bool:
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise _wrong(what, "True or False", value, is_static=True)
+
+
+def _word(what: str, value: Any, precision: Callable[[], Any]) -> str:
+    if isinstance(value, str):
+        return value
+    raise _wrong(what, "a string", value, is_static=True)
+
+
+def _integer(what: str, value: Any, precision: Callable[[], Any]) -> int:
+    if not isinstance(value, bool | np.bool_ | jax.core.Tracer) and not (isinstance(value, jax.Array) and value.ndim):
+        try:
+            return operator.index(value)
+        except TypeError:
+            pass
+    raise _wrong(what, "an integer", value, is_static=True)
+
+
+def _word_or_integers(what: str, value: Any, precision: Callable[[], Any]) -> str | tuple[int, ...]:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Sequence | np.ndarray) and np.ndim(value) == 1:
+        return tuple(_integer(f"{what}[{i}]", entry, precision) for i, entry in enumerate(value))
+    raise _wrong(what, "a string or a list of integers", value, is_static=True)
+
+
+def _axis_name(what: str, value: Any, precision: Callable[[], Any]) -> Hashable:
+    names = value if isinstance(value, tuple) else (value,)
+    if all(isinstance(name, Hashable) and not isinstance(name, jax.Array | float | bool) for name in names):
+        return value
+    raise _wrong(what, "the name of a mapped axis, or a tuple of names", value, is_static=True)
+
+
+def _function(what: str, value: Any, precision: Callable[[], Any]) -> Any:
+    if callable(value):
+        return value
+    raise _wrong(what, "a function", value)
+
+
+_NUMBER = frozenset(typing.get_args(Number))
+_CHECKS: dict[frozenset[Any], _Check] = {
+    _NUMBER: _number,
+    frozenset({float}): _number,
+    _NUMBER | {str}: _number_or_word,
+    frozenset({bool}): _flag,
+    frozenset({str}): _word,
+    frozenset({int}): _integer,
+    frozenset({str, Sequence[int]}): _word_or_integers,
+    frozenset({Hashable}): _axis_name,
+}
+
+
+def _is_real(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
+
+
+def _wrong(what: str, expected: str, value: Any, is_static: bool = False) -> Exception:
+    """The error for a value that is not what was expected, with a hint if it is nearly that."""
+    message = f"{what} must be {expected}, got {describe(value)}"
+    if is_static and isinstance(value, jax.core.Tracer):
+        return TypeError(f"{message}; it chooses the program, so name it in static_argnames, or give it outside of jit")
+    hint, kind = "", TypeError
+    if expected == "a number":
+        if isinstance(value, str):
+            hint = f"; did you mean {value}, without quotes?" if _is_numeral(value) else ""
+        elif np.ndim(value) if isinstance(value, jax.Array | np.ndarray) else isinstance(value, Sequence):
+            hint, kind = "; for several values, did you mean jax.vmap?", ValueError
+    elif expected == "True or False" and isinstance(value, int) and value in (0, 1):
+        hint = f"; did you mean {bool(value)}?"
+    elif expected == "an integer" and isinstance(value, float) and value == int(value if math.isfinite(value) else 0):
+        hint = f"; did you mean {int(value)}?"
+    elif expected == "an integer" and isinstance(value, str) and _is_numeral(value):
+        hint = f"; did you mean {value}, without quotes?"
+    elif expected == "an integer" and isinstance(value, tuple | list):
+        hint = "; one integer, and not several"
+    return kind(message + hint)
+
+
+def _is_numeral(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -20,7 +20,8 @@ from jaxlosses.core.types import ArrayLike, compute_dtype
 def to_array(loss: str, name: str, value: ArrayLike) -> Array:
     """`value` as a JAX array of real numbers, or of bools."""
     array = _host_or_jax(loss, name, value)
-    return array if isinstance(array, jax.Array) else jnp.asarray(saturated(array))
+    with np.errstate(over="ignore"):  # 1e40 becomes infinity
+        return array if isinstance(array, jax.Array) else jnp.asarray(saturated(array))
 
 
 def to_floats(loss: str, **arrays: ArrayLike) -> tuple[Array, ...]:
@@ -44,6 +45,16 @@ def to_bool(loss: str, name: str, value: ArrayLike, hint: str) -> Bool[Array, ".
     if array.dtype != bool:
         raise TypeError(f"{loss}: {name} must be boolean, got {array.dtype}; {hint}")
     return array
+
+
+def differs(labels: Array, number: int) -> Bool[Array, "..."]:
+    """Where class ids are not `number`, which may be beyond their dtype: they are at its end if they were too."""
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        return labels != float(number)
+    info = jnp.iinfo(labels.dtype)
+    nearest = min(max(number, int(info.min)), int(info.max))
+    is_cut = nearest != number and info.bits < 32  # those never held it
+    return jnp.ones(labels.shape, bool) if is_cut else labels != jnp.asarray(nearest, labels.dtype)
 
 
 def saturated(array: np.ndarray) -> np.ndarray:
@@ -94,8 +105,8 @@ def _host(value: Any) -> Array | np.ndarray:
 def _in_one_precision(arrays: list[Array | np.ndarray]) -> tuple[Array, ...]:
     floating = [array for array in arrays if jnp.issubdtype(array.dtype, jnp.floating)]
     dtype = compute_dtype(*floating) if floating else jnp.result_type(float)
-    # NumPy's are rounded by NumPy, from all of their bits.
-    return tuple(jnp.asarray(array.astype(dtype)) for array in arrays)
+    with np.errstate(over="ignore"):  # NumPy's are rounded by NumPy, from all of their bits
+        return tuple(jnp.asarray(array.astype(dtype)) for array in arrays)
 
 
 # Differences

@@ -17,6 +17,7 @@ from jax.experimental import checkify
 from jaxtyping import Bool, Float
 
 from jaxlosses.core.arrays import difference as difference
+from jaxlosses.core.arrays import differs as differs
 from jaxlosses.core.arrays import saturated, to_comparable
 from jaxlosses.core.arrays import to_array as to_array
 from jaxlosses.core.arrays import to_bool as to_bool
@@ -201,7 +202,7 @@ def prepare_scores_and_labels(
     labels = to_integers(loss, second, labels.astype(jnp.int32) if labels.dtype == bool else labels)
     in_range = (labels >= 0) & (labels < num_classes)
     if ignore_label is not None:
-        not_ignored = labels != int(saturated(np.asarray(ignore_label)))
+        not_ignored = differs(labels, ignore_label)
         extra_where = not_ignored if extra_where is None else extra_where & not_ignored
     mask = make_mask(loss, where, sample_weights, shape, scores, consumed=axis, valid=in_range, extra_where=extra_where)
     ids = masked(labels, mask.where)

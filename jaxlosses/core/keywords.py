@@ -16,7 +16,7 @@ import math
 import operator
 import types
 import typing
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence, Set
 from typing import Any, TypeVar
 
 import jax
@@ -82,16 +82,31 @@ def with_checked_keywords(function: _F) -> _F:
     return check_keywords(function.__name__, function)
 
 
-def _check_for(annotation: Any) -> _Check | None:
-    """How a keyword of this annotation is checked; None for anything goes, or for arrays."""
+def kind_of(annotation: Any) -> str | None:
+    """What a keyword of this annotation is: a key of the table below; None if anything goes, or an array."""
+    kinds = {frozenset(members): kind for kind, (members, _) in _KINDS.items()}
+    members = _members(annotation) - {type(None)}
+    is_function = bool(members) and all(typing.get_origin(member) is Callable for member in members)
+    return "function" if is_function else kinds.get(frozenset(members))
+
+
+def is_optional(annotation: Any) -> bool:
+    """Whether None is admitted."""
+    return type(None) in _members(annotation)
+
+
+def _members(annotation: Any) -> set[Any]:
     is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
-    members = set(typing.get_args(annotation) if is_union else (annotation,))
-    optional = type(None) in members
-    members.discard(type(None))
-    check = _CHECKS.get(frozenset(members))
-    if check is None and all(typing.get_origin(member) is Callable for member in members):
-        check = _function
-    if check is None or not optional:
+    return set(typing.get_args(annotation) if is_union else (annotation,))
+
+
+def _check_for(annotation: Any) -> _Check | None:
+    """How a keyword of this annotation is checked; None for not at all."""
+    kind = kind_of(annotation)
+    if kind is None:
+        return None
+    _, check = _KINDS[kind]
+    if not is_optional(annotation):
         return check
     return lambda what, value, precision: None if value is None else check(what, value, precision)
 
@@ -139,16 +154,19 @@ def _word(what: str, value: Any, precision: Callable[[], Any]) -> str:
 def _integer(what: str, value: Any, precision: Callable[[], Any]) -> int:
     if not isinstance(value, bool | np.bool_ | jax.core.Tracer) and not (isinstance(value, jax.Array) and value.ndim):
         try:
-            return operator.index(value)
+            integer = operator.index(value)
         except TypeError:
-            pass
+            raise _wrong(what, "an integer", value, is_static=True) from None
+        if abs(integer) < 2**64:
+            return integer
+        value = f"{str(integer)[:12]}..."
     raise _wrong(what, "an integer", value, is_static=True)
 
 
 def _word_or_integers(what: str, value: Any, precision: Callable[[], Any]) -> str | tuple[int, ...]:
     if isinstance(value, str):
         return value
-    if isinstance(value, Sequence | np.ndarray) and np.ndim(value) == 1:
+    if isinstance(value, Sequence) or (isinstance(value, np.ndarray) and value.ndim == 1):
         return tuple(_integer(f"{what}[{i}]", entry, precision) for i, entry in enumerate(value))
     raise _wrong(what, "a string or a list of integers", value, is_static=True)
 
@@ -167,15 +185,16 @@ def _function(what: str, value: Any, precision: Callable[[], Any]) -> Any:
 
 
 _NUMBER = frozenset(typing.get_args(Number))
-_CHECKS: dict[frozenset[Any], _Check] = {
-    _NUMBER: _number,
-    frozenset({float}): _number,
-    _NUMBER | {str}: _number_or_word,
-    frozenset({bool}): _flag,
-    frozenset({str}): _word,
-    frozenset({int}): _integer,
-    frozenset({str, Sequence[int]}): _word_or_integers,
-    frozenset({Hashable}): _axis_name,
+_KINDS: dict[str, tuple[Set[Any], _Check]] = {
+    "number": (_NUMBER, _number),
+    "float": ({float}, _number),
+    "number or word": (_NUMBER | {str}, _number_or_word),
+    "flag": ({bool}, _flag),
+    "word": ({str}, _word),
+    "integer": ({int}, _integer),
+    "word or integers": ({str, Sequence[int]}, _word_or_integers),
+    "axis name": ({Hashable}, _axis_name),
+    "function": ({Callable}, _function),
 }
 
 

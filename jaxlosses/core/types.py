@@ -65,15 +65,12 @@ else:
 
 def compute_dtype(*arrays: Any) -> Any:
     """The precision that floating arrays are computed in: float32, or float64 if one of them has it."""
-    return jnp.float64 if any(array.dtype == jnp.float64 for array in arrays) else jnp.float32
+    dtypes = [jax.dtypes.canonicalize_dtype(array.dtype) for array in arrays]  # NumPy's may be wider than JAX's
+    return jnp.float64 if jnp.float64 in dtypes else jnp.float32
 
 
 def precision_of(*inputs: Any) -> Any:
     """The precision in which a function computes these inputs: trees of arrays and of Python numbers."""
-    dtypes = {jnp.result_type(getattr(x, "dtype", type(x))) for x in jax.tree.leaves(inputs) if _is_numeric(x)}
-    floating = [dtype for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating)]
-    return compute_dtype(*(jax.ShapeDtypeStruct((), dtype) for dtype in floating or [jnp.result_type(float)]))
-
-
-def _is_numeric(x: Any) -> bool:
-    return isinstance(x, int | float | jax.Array | np.ndarray | np.generic)
+    leaves = [np.zeros((), float) if isinstance(x, float) else x for x in jax.tree.leaves(inputs)]
+    arrays = [x for x in leaves if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)]
+    return compute_dtype(*arrays) if arrays else jnp.result_type(float)

@@ -9,20 +9,21 @@ import pytest
 
 from jaxlosses import registry, testing
 from jaxlosses.core import checks
+from jaxlosses.core.keywords import check_keywords
 from jaxlosses.core.masks import LossMask
 from jaxlosses.core.numerics import abs_zero_grad
 from jaxlosses.core.reduction import reduce
-from jaxlosses.core.types import Parts
+from jaxlosses.core.types import Number, Parts
 
 
 def loss_of(values, reduce=reduce, prepare=checks.prepare_same_shape):
     """A squared error with one thing broken: its formula, its reduction or its checks of the inputs."""
 
-    def broken(predictions, targets, *, where=None, sample_weights=None, reduction="none", scale=1.0):
+    def broken(predictions, targets, *, where=None, sample_weights=None, reduction="none", scale: Number = 1.0):
         p, t, mask = prepare("broken", where, sample_weights, predictions=predictions, targets=targets)
         return reduce(scale * values(p, t), mask, reduction)
 
-    return broken
+    return check_keywords("broken", broken)
 
 
 def squares(p, t):
@@ -138,6 +139,17 @@ def branching(predictions, targets, *, where=None, sample_weights=None, reductio
     return reduce(branches_on_a_number(p, t, scale), mask, reduction)
 
 
+def unchecked(predictions, targets, *, where=None, sample_weights=None, reduction="none", scale: Number = 1.0):
+    p, t, mask = checks.prepare_same_shape("broken", where, sample_weights, predictions=predictions, targets=targets)
+    return reduce(scale * squares(p, t), mask, reduction)
+
+
+def widening(predictions, targets, *, where=None, sample_weights=None, reduction="none", scale=1.0):
+    p, t, mask = checks.prepare_same_shape("broken", where, sample_weights, predictions=predictions, targets=targets)
+    with jax.numpy_dtype_promotion("standard"):
+        return reduce(jnp.asarray(scale) * squares(p, t), mask, reduction)
+
+
 BROKEN = {
     "jit equals eager": loss_of(eager_differs),
     "vmap equals a loop": loss_of(unmappable),
@@ -154,6 +166,8 @@ BROKEN = {
     "permuting the batch permutes the result": loss_of(positions_matter),
     "wrong shapes raise": loss_of(squares, prepare=broadcasts),
     "nothing is below the minimum": loss_of(below_zero),
+    "wrong keywords raise": unchecked,
+    "typed numbers keep the precision": widening,
     "scaled inputs give scaled values": loss_of(squares_that_overflow),
 }
 
@@ -208,14 +222,14 @@ _reduce = reduce
 def batch_reduced_loss(values, reduce=reduce):
     """One value for the whole batch: the mean of the elements, which counts 1."""
 
-    def broken(predictions, targets, *, where=None, sample_weights=None, reduction="none", scale=1.0):
+    def broken(predictions, targets, *, where=None, sample_weights=None, reduction="none", scale: Number = 1.0):
         p, t, mask = checks.prepare_same_shape(
             "broken", where, sample_weights, predictions=predictions, targets=targets
         )
         where_any = None if mask.where is None else jnp.any(mask.where)
         return _reduce(reduce(scale * values(p, t), mask, "mean"), LossMask("broken", where_any, None), reduction)
 
-    return broken
+    return check_keywords("broken", broken)
 
 
 def batch_reduced_spec(function, may_reduce_batch=True):

@@ -92,7 +92,8 @@ def prepare_masks(
     """Check, convert and mask predictions, which are probabilities unless they are named logits, and targets."""
     first, second = arrays
     if class_axis is None:
-        not_ignored = None if ignore_label is None else checks.to_array(loss, second, arrays[second]) != ignore_label
+        labels = checks.to_array(loss, second, arrays[second])
+        not_ignored = None if ignore_label is None else checks.differs(labels, ignore_label)
         p, g, mask = checks.prepare_same_shape(loss, where, sample_weights, extra_where=not_ignored, **arrays)
     else:
         p, labels, mask = checks.prepare_scores_and_labels(

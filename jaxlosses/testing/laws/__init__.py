@@ -5,6 +5,7 @@ from jaxlosses.testing.laws import transformations as transformations
 from jaxlosses.testing.laws import derivatives as derivatives
 from jaxlosses.testing.laws import masks as masks
 from jaxlosses.testing.laws import inputs as inputs
+from jaxlosses.testing.laws import keywords as keywords
 from jaxlosses.testing.laws import ranges as ranges
 
 # isort: on

@@ -34,7 +34,7 @@ def to_integers(loss: str, name: str, value: ArrayLike) -> Int[Array, "..."]:
     array = to_array(loss, name, value)
     if array.size and not jnp.issubdtype(array.dtype, jnp.integer):
         raise TypeError(f"{loss}: {name} must be integers, got {array.dtype}; {name}.astype(jnp.int32)?")
-    if array.dtype == jnp.uint32 and not jax.config.jax_enable_x64:
+    if array.dtype == jnp.uint32 and jnp.result_type(int) == jnp.int32:
         array = jnp.minimum(array, np.uint32(2**31 - 1))
     return array.astype(jnp.int64 if array.dtype.itemsize > 4 else jnp.int32)
 

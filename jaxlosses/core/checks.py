@@ -7,7 +7,7 @@ code pays nothing for them. Values can only be looked at while a program runs: s
 import functools
 import itertools
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from jaxlosses.core.arrays import to_array as to_array
 from jaxlosses.core.arrays import to_bool as to_bool
 from jaxlosses.core.arrays import to_floats as to_floats
 from jaxlosses.core.arrays import to_integers as to_integers
-from jaxlosses.core.errors import AlignmentError, index_last, shape_hint
+from jaxlosses.core.errors import AlignmentError, index_last, index_of, shape_hint
 from jaxlosses.core.labels import Labels
 from jaxlosses.core.masks import LossMask, align, masked
 from jaxlosses.core.types import ArrayLike
@@ -69,7 +69,7 @@ def checked(fn: Callable[_P, _T]) -> Callable[_P, _T]:
             args, kwargs = jax.tree.unflatten(
                 tree, [next(rest) if array else leaf for leaf, array in zip(leaves, is_array, strict=True)]
             )
-            return fn(*args, **kwargs)
+            return cast(Any, fn)(*args, **kwargs)
 
         # NumPy's int64 goes in as JAX will read it, but for what does not fit: cut off, it might look right.
         arrays = [
@@ -135,7 +135,7 @@ def prepare_same_shape(
 
 
 def prepare_residuals(
-    loss: str, where: ArrayLike | None, sample_weights: ArrayLike | None, **arrays: ArrayLike
+    loss: str, where: ArrayLike | None, sample_weights: ArrayLike | None, **arrays: Any
 ) -> tuple[Float[Array, "..."], LossMask]:
     """The first array minus the second, with 0 where masked: for losses that need nothing else. And the mask."""
     a, b, mask = prepare_same_shape(loss, where, sample_weights, only_differences=True, **arrays)
@@ -268,12 +268,19 @@ def _check_prefix(loss: str, argument: str, array: Array, shape: tuple[int, ...]
 
 
 def _check_ids_shape(loss: str, name: str, labels: Array, first: str, shape: tuple[int, ...], axis: int) -> None:
-    expected = f"{first} {shape} need {name} {_without_axis(shape, axis)} (class ids) or {shape} (distributions)"
-    if labels.shape != _without_axis(shape, axis):
-        hint = "check the class axis (axis=)"
-        if labels.shape[-1:] == (1,) and labels.shape[:-1] == _without_axis(shape, axis):
-            hint = f"did you mean {name}{index_last(labels.ndim)}?"
-        raise ValueError(f"{loss}: {expected}, got {labels.shape}; {hint}")
+    ids_shape = _without_axis(shape, axis)
+    if labels.shape == ids_shape:
+        return
+    expected = f"{first} {shape} need {name} {ids_shape} (class ids) or {shape} (distributions)"
+    extra = [k for k, n in enumerate(labels.shape) if n == 1 and _without_axis(labels.shape, k) == ids_shape]
+    hint = f"did you mean {name}{index_of(max(extra))}?" if extra else _axis_hint(shape, labels.shape)
+    raise ValueError(f"{loss}: {expected}, got {labels.shape}; {hint}")
+
+
+def _axis_hint(shape: tuple[int, ...], ids_shape: tuple[int, ...]) -> str:
+    """The class axis under which ids of this shape would be right, if there is one."""
+    fitting = [k for k in range(len(shape)) if _without_axis(shape, k) == ids_shape]
+    return f"check the class axis (axis={fitting[-1]}?)" if fitting else "check the class axis (axis=)"
 
 
 def _all_finite(array: Array, consumed: int | None) -> Bool[Array, "..."]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 
 class AlignmentError(ValueError):
@@ -24,7 +25,7 @@ class AlignmentError(ValueError):
 def describe(value: Any) -> str:
     """A value as messages show it: arrays by dtype and shape, anything else by what Python writes, cut short."""
     if isinstance(value, jax.Array | np.ndarray):
-        kind = "a traced array" if isinstance(value, jax.core.Tracer) else "an array"
+        kind = "a traced array" if isinstance(value, Tracer) else "an array"
         return f"{kind} {value.dtype}{list(value.shape)}"
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
@@ -72,7 +73,12 @@ def shape_hint(first: str, a: tuple[int, ...], second: str, b: tuple[int, ...]) 
 
 def index_last(ndim: int) -> str:
     """How to index the only entry of the last of `ndim` axes."""
-    return "[" + ":, " * (ndim - 1) + "0]"
+    return index_of(ndim - 1)
+
+
+def index_of(axis: int) -> str:
+    """How to index the only entry of an axis."""
+    return "[" + ":, " * axis + "0]"
 
 
 def check_names(what: str, given: Mapping[str, Any], terms: Iterable[str]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jaxlosses.core.errors import describe
 from jaxlosses.core.signatures import accepts_var_keyword, explain_unknown_keyword, inputs_of, parameters_of
@@ -152,7 +153,7 @@ def _word(what: str, value: Any, precision: Callable[[], Any]) -> str:
 
 
 def _integer(what: str, value: Any, precision: Callable[[], Any]) -> int:
-    if not isinstance(value, bool | np.bool_ | jax.core.Tracer) and not (isinstance(value, jax.Array) and value.ndim):
+    if not isinstance(value, bool | np.bool_ | Tracer) and not (isinstance(value, jax.Array) and value.ndim):
         try:
             integer = operator.index(value)
         except TypeError:
@@ -205,7 +206,7 @@ def _is_real(dtype: Any) -> bool:
 def _wrong(what: str, expected: str, value: Any, is_static: bool = False) -> Exception:
     """The error for a value that is not what was expected, with a hint if it is nearly that."""
     message = f"{what} must be {expected}, got {describe(value)}"
-    if is_static and isinstance(value, jax.core.Tracer):
+    if is_static and isinstance(value, Tracer):
         return TypeError(f"{message}; it chooses the program, so name it in static_argnames, or give it outside of jit")
     hint, kind = "", TypeError
     if expected == "a number":

@@ -79,7 +79,7 @@ REFUSED = {
     "softmax_cross_entropy: logits (4, 3) need labels (4,) (class ids) or (4, 3) (distributions), got (4, 1); "
     "did you mean labels[:, 0]?": (ValueError, lambda: jl.softmax_cross_entropy(X, jnp.zeros((4, 1), int))),
     "softmax_cross_entropy: logits (4, 3) need labels (3,) (class ids) or (4, 3) (distributions), got (4,); "
-    "check the class axis (axis=)": (ValueError, lambda: jl.softmax_cross_entropy(X, jnp.zeros(4, int), axis=0)),
+    "check the class axis (axis=1?)": (ValueError, lambda: jl.softmax_cross_entropy(X, jnp.zeros(4, int), axis=0)),
     "softmax_cross_entropy: logits (4, 3) has no axis 2; its axes are -2 to 1": (
         ValueError,
         lambda: jl.softmax_cross_entropy(X, jnp.zeros(4, int), axis=2),
@@ -92,10 +92,15 @@ REFUSED = {
         ValueError,
         lambda: jl.softmax_cross_entropy(X, jnp.zeros(4, int), class_weights=jnp.ones(4)),
     ),
-    "sigmoid_binary_cross_entropy: pos_weight (3,) must be a number or broadcast to logits (4, 3) with the same rank; "
-    "did you mean pos_weight[None, :]?": (
+    "sigmoid_binary_cross_entropy: pos_weight (4,) must be a number, (3,), one for each class of the last axis, or an "
+    "array that broadcasts to logits (4, 3) with the same rank": (
         ValueError,
-        lambda: jl.sigmoid_binary_cross_entropy(X, X, pos_weight=jnp.ones(3)),
+        lambda: jl.sigmoid_binary_cross_entropy(X, X, pos_weight=jnp.ones(4)),
+    ),
+    "softmax_cross_entropy: logits (4, 3, 2) need labels (4, 2) (class ids) or (4, 3, 2) (distributions), got "
+    "(4, 1, 2); did you mean labels[:, 0]?": (
+        ValueError,
+        lambda: jl.softmax_cross_entropy(jnp.zeros((4, 3, 2)), jnp.zeros((4, 1, 2), int), axis=1),
     ),
     "giou_loss: boxes (4, 3) must end in an axis of 4: x1, y1, x2, y2": (ValueError, lambda: jl.giou_loss(X, X)),
     "iou_loss: variant must be one of 'linear', 'log', got 'square'": (
@@ -227,3 +232,13 @@ def test_an_alignment_error_can_be_sent_to_another_process():
     again = pickle.loads(pickle.dumps(caught.value))
     assert str(again) == str(caught.value)
     assert again.argument == "where"
+
+
+def test_checked_takes_numpy_arrays_static_keywords_and_vmap():
+    ones = np.ones((2, 3), np.float32)
+    assert jl.checked(jl.squared_error)(ones, 2 * ones, reduction="mean") == 1
+    assert jl.checked(jax.vmap(jl.squared_error))(ones, 2 * ones).shape == (2, 3)
+    per_row = jax.vmap(lambda z, y: jl.softmax_cross_entropy(z, y))
+    with pytest.raises(ValueError, match="softmax_cross_entropy: labels must be class ids"):
+        jl.checked(per_row)(np.ones((2, 3, 4), np.float32), np.full((2, 3), 7))
+    assert np.isfinite(jl.checked(per_row)(np.ones((2, 3, 4), np.float32), np.full((2, 3), 3))).all()

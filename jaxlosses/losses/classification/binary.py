@@ -60,8 +60,8 @@ def sigmoid_binary_cross_entropy(
     Args:
         logits: `(...)`, any numbers, ±inf included.
         labels: `(...)`, t in [0, 1], the same shape.
-        pos_weight: w₊ >= 0, a number, or an array of the logits' rank that broadcasts to them (one per label:
-            `(1, L)`); None for 1.
+        pos_weight: w₊ >= 0, a number, `(C,)` with one for each label (the last axis), or an array of the logits' rank
+            that broadcasts to them; None for 1.
         alpha: α in [0, 1], what positives weigh against negatives, shaped like `pos_weight`; 1/2 halves the loss, None
             leaves it. Holistically-nested edges: `1 - labels.mean((1, 2), keepdims=True)`, the share of negatives.
         where: bool, a prefix of the shape; True counts. `jaxlosses.core.reduction` explains this and the next two.
@@ -234,16 +234,19 @@ def _log_one_minus_pt(x: Float[Array, "*s"], t: Float[Array, "*s"]) -> Float[Arr
 
 
 def _broadcast_weight(loss: str, name: str, value: ArrayLike | None, x: Float[Array, "..."]) -> Array | float:
-    """A weight of all elements, or an array of weights that broadcasts to them with the same rank; 1 for None."""
+    """One weight for all, one for each class (the last axis), or an array of the logits' rank; 1 for None."""
     if value is None:
         return 1.0
     weight = checks.to_array(loss, name, value).astype(x.dtype)
+    if weight.ndim == 1 and weight.shape == x.shape[-1:]:
+        weight = weight.reshape((1,) * (x.ndim - 1) + weight.shape)
     if weight.ndim and (
         weight.ndim != x.ndim or any(w not in (1, n) for w, n in zip(weight.shape, x.shape, strict=True))
     ):
+        classes = f"({x.shape[-1]},), one for each class of the last axis, or " if x.ndim else ""
         raise ValueError(
-            f"{loss}: {name} {weight.shape} must be a number or broadcast to logits {x.shape} with the same rank; "
-            f"did you mean {name}[None, :]?"
+            f"{loss}: {name} {weight.shape} must be a number, {classes}an array that broadcasts to logits {x.shape} "
+            "with the same rank"
         )
     checks.check_values(loss, name, lambda: weight >= 0, "be >= 0")
     return weight

@@ -1,5 +1,7 @@
 """The whole range of floating numbers: what is very large or very small is an ordinary input."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,9 +29,7 @@ def _scaled(case: Case) -> None:
             _close_where_it_fits(f"a gradient at {scale}", grad, expected)
 
 
-def _values_and_grads(
-    case: Case, inputs: tuple[np.ndarray, ...], options: dict[str, float]
-) -> tuple[Array, list[Array]]:
+def _values_and_grads(case: Case, inputs: tuple[Any, ...], options: dict[str, float]) -> tuple[Array, list[Array]]:
     floats, rebuild = split_floats(inputs)
 
     def total(floats: list[Array]) -> tuple[Array, Array]:
@@ -40,7 +40,7 @@ def _values_and_grads(
     return values, grads
 
 
-def _close_where_it_fits(what: str, actual: Array, expected: Array) -> None:
+def _close_where_it_fits(what: str, actual: Any, expected: Any) -> None:
     """Raise unless float32 has what float64 has, wherever that is a float32: neither too large nor too small."""
     info = np.finfo(np.float32)
     actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)

@@ -43,6 +43,15 @@ def test_pixels_are_rows():
     np.testing.assert_allclose(jl.softmax_cross_entropy(z, y, where=mask, reduction="mean"), flat.mean(), rtol=1e-6)
 
 
+def test_a_positive_weight_for_each_class_is_along_the_last_axis():
+    x, t = np.linspace(-2, 2, 24, dtype=np.float32).reshape(2, 4, 3), np.arange(24).reshape(2, 4, 3) % 2
+    weights = np.array([0.5, 2.0, 3.0], np.float32)
+    expected = weights * t * np.logaddexp(0, -x) + (1 - t) * np.logaddexp(0, x)
+    for given_weights in (weights, weights.tolist(), weights[None, None]):
+        got = jl.sigmoid_binary_cross_entropy(x, t, pos_weight=given_weights)
+        np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
 @given(hnp.arrays(np.float32, (4, 3), elements=numbers), bits, st.floats(0.0625, 8, width=32))
 def test_positive_weight_and_alpha(x, t, k):
     """A weight of k for positives is α = k/(1 + k), times 1 + k; α = 1/2 is half of the plain loss."""
@@ -61,7 +70,7 @@ def test_balanced_as_in_holistically_nested_edge_detection():
     values = jl.sigmoid_binary_cross_entropy(jnp.zeros((2, 4, 4)), edges, alpha=share)
     np.testing.assert_allclose(values[0, 0, 0], 0.75 * np.log(2), rtol=1e-6)
     np.testing.assert_allclose(values[1, 3, 0], 0.75 * np.log(2), rtol=1e-6)
-    with pytest.raises(ValueError, match=r"alpha \(2,\) must be a number or broadcast to logits \(2, 4, 4\)"):
+    with pytest.raises(ValueError, match=r"alpha \(2,\) must be a number, \(4,\), .* broadcasts to logits \(2, 4, 4\)"):
         jl.sigmoid_binary_cross_entropy(jnp.zeros((2, 4, 4)), edges, alpha=share.ravel())
     with pytest.raises(Exception, match=r"sigmoid_binary_cross_entropy: alpha must lie in \[0, 1\]"):
         jl.checked(jl.sigmoid_binary_cross_entropy)(jnp.zeros(3), jnp.zeros(3), alpha=1.5)

@@ -138,6 +138,14 @@ def branching(predictions, targets, *, where=None, sample_weights=None, reductio
     return reduce(branches_on_a_number(p, t, scale), mask, reduction)
 
 
+def looks_up(p, t):
+    return squares(p, t)[jnp.arange(len(p))]
+
+
+def scans(p, t):
+    return jax.lax.scan(lambda carry, x: (carry + x, x), jnp.zeros(p.shape[1:], p.dtype), squares(p, t))[1]
+
+
 BROKEN = {
     "jit equals eager": loss_of(eager_differs),
     "vmap equals a loop": loss_of(unmappable),
@@ -155,6 +163,8 @@ BROKEN = {
     "wrong shapes raise": loss_of(squares, prepare=broadcasts),
     "nothing is below the minimum": loss_of(below_zero),
     "scaled inputs give scaled values": loss_of(squares_that_overflow),
+    "an explicit mesh changes nothing": loss_of(looks_up),
+    "shard_map changes nothing": loss_of(scans),
 }
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from jax import Array
 
+from jaxlosses.core import collectives
 from jaxlosses.core.errors import did_you_mean
 from jaxlosses.core.keywords import check_keywords
 from jaxlosses.core.signatures import (
@@ -132,6 +133,8 @@ def register(name: str, **facts: Any) -> Callable[[_F], _F]:
         facts["likelihood"] = Likelihood(*facts["likelihood"])
 
     def add(function: _F) -> _F:
+        if function.__module__.startswith("jaxlosses."):  # another's loss may use arrays that are no arguments
+            function = collectives.any_placement(function)
         if set(SHARED_KEYWORDS) <= set(keywords_of(function)):
             function = check_keywords(name, function)
         spec = LossSpec(name, function, **facts)

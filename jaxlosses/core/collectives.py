@@ -1,15 +1,36 @@
-"""Sums and gathers over devices, if there is an axis name; and what JAX wants to be told inside `shard_map`."""
+"""What makes a loss the same on one device and on many.
 
-from collections.abc import Hashable, Iterable
-from typing import Any, TypeAlias
+psum, any_true, all_gather, ...    over the devices of `shard_map` or `pmap`, if there is an axis name
+zeros_like, vary_like              what JAX wants to be told there
+any_placement                      arrays sharded over a mesh, under `jit`
+"""
+
+import functools
+import itertools
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, TypeAlias, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.sharding import (
+    AbstractMesh,
+    AxisType,
+    NamedSharding,
+    PartitionSpec,
+    get_abstract_mesh,
+    reshard,
+    use_abstract_mesh,
+)
 from jaxtyping import Bool, Int
 
 AxisName: TypeAlias = Hashable
 """The mapped axis of `jax.shard_map` or `jax.pmap`, or a tuple of them; None or () for one device's batch alone."""
+
+_T = TypeVar("_T")
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+# Inside shard_map or pmap
 
 
 def psum(x: Any, axis_name: AxisName | None) -> Any:
@@ -49,12 +70,18 @@ def check_axis_name(call: str, axis_name: AxisName | None) -> None:
 
 def manual_axes() -> tuple[str, ...]:
     """The mesh axes over which the surrounding `shard_map` is manual."""
-    return tuple(getattr(jax.sharding.get_abstract_mesh(), "manual_axes", ()))
+    return tuple(getattr(get_abstract_mesh(), "manual_axes", ()))
 
 
 def zeros_like(shape: jax.ShapeDtypeStruct) -> Array:
     """Zeros that, for the types of `shard_map`, differ between devices over the same axes as what they stand for."""
     return _vary(jnp.zeros(shape.shape, shape.dtype), _varying_axes(shape))
+
+
+def vary_like(x: _T, *others: Any) -> _T:
+    """Arrays that, for the types of `shard_map`, differ between devices wherever others do: a scan's first carry."""
+    axes = frozenset[str]().union(*(_varying_axes(jax.typeof(other)) for other in jax.tree.leaves(others)))
+    return jax.tree.map(lambda array: _vary(array, axes), x)
 
 
 def _axes(axis_name: AxisName | None) -> bool:
@@ -67,8 +94,80 @@ def _varying_axes(like: Any) -> frozenset[str]:
 
 
 def _vary(x: Array, axes: Iterable[str]) -> Array:
+    axes = set(axes) - _varying_axes(jax.typeof(x))
     if not axes:
         return x
     if hasattr(jax.lax, "pcast"):
         return jax.lax.pcast(x, tuple(axes), to="varying")
     return getattr(jax.lax, "pvary")(x, tuple(axes))  # noqa: B009  # JAX 0.8
+
+
+# Arrays sharded over a mesh
+
+
+def any_placement(function: _F) -> _F:
+    """`function`, for arguments that are sharded over an Explicit mesh as well. It must use no other arrays.
+
+    There JAX wants to be told of every gather, sort, scan and reshape where its result lies. Inside the function the
+    axes of the mesh are Auto instead, and XLA decides. A result is sharded like the first argument that is sharded
+    along its leading axes: values like predictions, and a scalar not at all. On one device, over an Auto mesh and inside
+    `shard_map` there are no Explicit axes, and nothing is changed.
+
+    An argument that is a function (a network) may use any arrays: it runs outside, as if the caller had called it.
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        leaves, tree = jax.tree.flatten((args, kwargs))
+        outside = _explicit_mesh(leaves)
+        if outside is None:
+            return function(*args, **kwargs)
+        inside = outside.update_axis_types(dict.fromkeys(outside.explicit_axes, AxisType.Auto))
+        sharded = [leaf for leaf in leaves if isinstance(leaf, Array)]
+
+        def enter(leaf: Any) -> Any:
+            if isinstance(leaf, Array):
+                return reshard(leaf, NamedSharding(inside, PartitionSpec())) if _mesh_of(leaf).explicit_axes else leaf
+            return run_outside(leaf) if callable(leaf) and not isinstance(leaf, type) else leaf
+
+        def leave(leaf: Any) -> Any:
+            if not isinstance(leaf, Array):
+                return leaf
+            return reshard(leaf, NamedSharding(outside, _leading_axes(leaf.shape, sharded)))
+
+        def run_outside(function: Callable[..., Any]) -> Callable[..., Any]:
+            @functools.wraps(function)
+            def call(*args: Any, **kwargs: Any) -> Any:
+                with use_abstract_mesh(outside):
+                    args, kwargs = jax.tree.map(leave, (args, kwargs))
+                    out = function(*args, **kwargs)
+                return jax.tree.map(enter, out)
+
+            return call
+
+        with use_abstract_mesh(inside):
+            args, kwargs = jax.tree.unflatten(tree, map(enter, leaves))
+            out = function(*args, **kwargs)
+        return jax.tree.map(leave, out)
+
+    return cast(_F, call)
+
+
+def _mesh_of(array: Array) -> AbstractMesh:
+    return jax.typeof(array).sharding.mesh
+
+
+def _explicit_mesh(leaves: list[Any]) -> AbstractMesh | None:
+    """The mesh that has Explicit axes, of `jax.set_mesh` or else of an array; None if there is none."""
+    meshes = itertools.chain([get_abstract_mesh()], (_mesh_of(leaf) for leaf in leaves if isinstance(leaf, Array)))
+    return next((mesh for mesh in meshes if mesh.explicit_axes), None)
+
+
+def _leading_axes(shape: tuple[int, ...], arrays: list[Array]) -> PartitionSpec:
+    """How the first of the arrays that is sharded along the leading axes of `shape` is sharded there."""
+    for array in arrays:
+        axes = zip(jax.typeof(array).sharding.spec, array.shape, shape, strict=False)
+        spec = [names for names, *_ in itertools.takewhile(lambda axis: axis[1] == axis[2], axes)]
+        if any(spec):
+            return PartitionSpec(*spec)
+    return PartitionSpec()

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from jaxlosses.core.collectives import any_placement
 from jaxlosses.core.errors import describe
 from jaxlosses.core.signatures import accepts_var_keyword, explain_unknown_keyword, inputs_of, parameters_of
 from jaxlosses.core.types import Number, precision_of
@@ -78,9 +79,9 @@ def check_keywords(name: str, function: _F, *, values: bool = True) -> _F:
     return typing.cast(_F, call)
 
 
-def with_checked_keywords(function: _F) -> _F:
-    """`check_keywords` under the function's own name, for functions that are no registered loss."""
-    return check_keywords(function.__name__, function)
+def public_function(function: _F) -> _F:
+    """A public function that is no registered loss: its keywords are checked, and its arrays may lie on any mesh."""
+    return check_keywords(function.__name__, any_placement(function))
 
 
 def kind_of(annotation: Any) -> str | None:

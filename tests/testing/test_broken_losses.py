@@ -150,6 +150,14 @@ def widening(predictions, targets, *, where=None, sample_weights=None, reduction
         return reduce(jnp.asarray(scale) * squares(p, t), mask, reduction)
 
 
+def looks_up(p, t):
+    return squares(p, t)[jnp.arange(len(p))]
+
+
+def scans(p, t):
+    return jax.lax.scan(lambda carry, x: (carry + x, x), jnp.zeros(p.shape[1:], p.dtype), squares(p, t))[1]
+
+
 BROKEN = {
     "jit equals eager": loss_of(eager_differs),
     "vmap equals a loop": loss_of(unmappable),
@@ -169,6 +177,8 @@ BROKEN = {
     "wrong keywords raise": unchecked,
     "typed numbers keep the precision": widening,
     "scaled inputs give scaled values": loss_of(squares_that_overflow),
+    "an explicit mesh changes nothing": loss_of(looks_up),
+    "shard_map changes nothing": loss_of(scans),
 }
 
 

@@ -6,7 +6,7 @@ from jaxtyping import Float
 
 from jaxlosses.core import checks
 from jaxlosses.core.errors import one_of
-from jaxlosses.core.keywords import with_checked_keywords
+from jaxlosses.core.keywords import public_function
 from jaxlosses.core.types import ArrayLike
 
 __all__ = ["box_convert", "box_sort_corners"]
@@ -14,7 +14,7 @@ __all__ = ["box_convert", "box_sort_corners"]
 FORMATS = ("xyxy", "xywh", "cxcywh")
 
 
-@with_checked_keywords
+@public_function
 def box_convert(boxes: ArrayLike, source: str, target: str) -> Float[Array, "... 4"]:
     """Convert boxes between formats: corners, corner and size, centre and size.
 
@@ -56,7 +56,7 @@ def box_convert(boxes: ArrayLike, source: str, target: str) -> Float[Array, "...
     return jnp.concatenate([first, first + size if target == "xyxy" else size], axis=-1)
 
 
-@with_checked_keywords
+@public_function
 def box_sort_corners(boxes: ArrayLike) -> Float[Array, "... 4"]:
     """Sort the corners of inverted boxes, as the GIoU paper's algorithm does before it compares.
 

@@ -7,7 +7,7 @@ from jax import Array
 from jaxtyping import Float
 
 from jaxlosses.core import checks
-from jaxlosses.core.keywords import with_checked_keywords
+from jaxlosses.core.keywords import public_function
 from jaxlosses.core.types import ArrayLike, Number
 from jaxlosses.losses.boxes._shared import unstack_corners
 from jaxlosses.losses.boxes.iou import Box, ciou, corner_distance, diou, eiou, giou, iou
@@ -15,7 +15,7 @@ from jaxlosses.losses.boxes.iou import Box, ciou, corner_distance, diou, eiou, g
 __all__ = ["box_cdiou", "box_ciou", "box_diou", "box_eiou", "box_giou", "box_iou"]
 
 
-@with_checked_keywords
+@public_function
 def box_iou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
     """Intersection over union (IoU) of two boxes, in pairs or of all boxes with all targets.
 
@@ -43,7 +43,7 @@ def box_iou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> 
     return iou(*_prepare("box_iou", boxes, targets, pairwise))
 
 
-@with_checked_keywords
+@public_function
 def box_giou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
     """Generalised IoU (GIoU): IoU less the share of the enclosing box that neither box fills.
 
@@ -71,7 +71,7 @@ def box_giou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) ->
     return giou(*_prepare("box_giou", boxes, targets, pairwise))
 
 
-@with_checked_keywords
+@public_function
 def box_diou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
     """Distance IoU (DIoU): IoU less the squared distance of the centres in units of the enclosing diagonal.
 
@@ -99,7 +99,7 @@ def box_diou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) ->
     return diou(*_prepare("box_diou", boxes, targets, pairwise))
 
 
-@with_checked_keywords
+@public_function
 def box_ciou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
     """Complete IoU (CIoU): DIoU less a penalty for unequal aspect ratios. See `ciou_loss` for α and v.
 
@@ -127,7 +127,7 @@ def box_ciou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) ->
     return ciou(*_prepare("box_ciou", boxes, targets, pairwise))
 
 
-@with_checked_keywords
+@public_function
 def box_eiou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
     """Efficient IoU (EIoU): DIoU less the squared differences of the sides in units of the enclosing box.
 
@@ -155,7 +155,7 @@ def box_eiou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) ->
     return eiou(*_prepare("box_eiou", boxes, targets, pairwise))
 
 
-@with_checked_keywords
+@public_function
 def box_cdiou(
     boxes: ArrayLike, targets: ArrayLike, *, weight: Number = 0.001, pairwise: bool = False
 ) -> Float[Array, "..."]:

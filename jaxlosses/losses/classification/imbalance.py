@@ -16,7 +16,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Int
 
 from jaxlosses.core import checks
-from jaxlosses.core.keywords import with_checked_keywords
+from jaxlosses.core.keywords import public_function
 from jaxlosses.core.masks import align
 from jaxlosses.core.numerics import safe_divide
 from jaxlosses.core.types import ArrayLike, Number
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 
-@with_checked_keywords
+@public_function
 def class_counts(labels: ArrayLike, num_classes: int, *, where: ArrayLike | None = None) -> Int[Array, " classes"]:
     """Class frequencies: how often each class occurs among the labels, from which class weights are made.
 
@@ -63,7 +63,7 @@ def class_counts(labels: ArrayLike, num_classes: int, *, where: ArrayLike | None
     return jnp.bincount(jnp.where(counted, ids, num_classes).ravel(), length=num_classes + 1)[:num_classes]
 
 
-@with_checked_keywords
+@public_function
 def inverse_frequency_weights(counts: ArrayLike) -> Float[Array, " classes"]:
     """Balanced class weights: inverse class frequencies, so that every class has the same total weight.
 
@@ -90,7 +90,7 @@ def inverse_frequency_weights(counts: ArrayLike) -> Float[Array, " classes"]:
     return safe_divide(jnp.broadcast_to(jnp.sum(n) / n.size, n.shape), n)
 
 
-@with_checked_keywords
+@public_function
 def median_frequency_weights(counts: ArrayLike, totals: ArrayLike | None = None) -> Float[Array, " classes"]:
     """Median-frequency class weights, for segmentation: 1 for the class of median frequency, more for rarer ones.
 
@@ -126,7 +126,7 @@ def median_frequency_weights(counts: ArrayLike, totals: ArrayLike | None = None)
     return safe_divide(jnp.broadcast_to(median, n.shape), frequency)
 
 
-@with_checked_keywords
+@public_function
 def effective_number_weights(
     counts: ArrayLike, *, beta: Number = 0.999, rescale: bool = True
 ) -> Float[Array, " classes"]:
@@ -169,7 +169,7 @@ def effective_number_weights(
     return weights * safe_divide(jnp.sum(n > 0, dtype=n.dtype), jnp.sum(weights))
 
 
-@with_checked_keywords
+@public_function
 def hard_example_mask(
     losses: ArrayLike,
     *,

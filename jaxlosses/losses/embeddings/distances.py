@@ -15,14 +15,14 @@ from jax import Array
 from jaxtyping import Float
 
 from jaxlosses.core import checks
-from jaxlosses.core.keywords import with_checked_keywords
+from jaxlosses.core.keywords import public_function
 from jaxlosses.core.numerics import matmul_full_precision, safe_divide
 from jaxlosses.core.types import ArrayLike, Number
 
 __all__ = ["cosine_similarity", "euclidean_distance", "l2_normalize", "squared_distance"]
 
 
-@with_checked_keywords
+@public_function
 def l2_normalize(x: ArrayLike, *, axis: int = -1, eps: Number = 1e-12) -> Float[Array, "..."]:
     """L2 normalisation: vectors scaled to length 1.
 
@@ -56,7 +56,7 @@ def l2_normalize(x: ArrayLike, *, axis: int = -1, eps: Number = 1e-12) -> Float[
     return l2_unit(floats, norm_floor("l2_normalize", eps, x=x), axis)
 
 
-@with_checked_keywords
+@public_function
 def squared_distance(x: ArrayLike, y: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
     """Squared Euclidean distance, row by row or of all pairs of rows.
 
@@ -84,7 +84,7 @@ def squared_distance(x: ArrayLike, y: ArrayLike, *, pairwise: bool = False) -> F
     return sum_of_squares(_difference("squared_distance", x, y, pairwise))
 
 
-@with_checked_keywords
+@public_function
 def euclidean_distance(x: ArrayLike, y: ArrayLike, *, pairwise: bool = False) -> Float[Array, "..."]:
     """Euclidean distance, row by row or of all pairs of rows, with gradient 0 between equal points.
 
@@ -112,7 +112,7 @@ def euclidean_distance(x: ArrayLike, y: ArrayLike, *, pairwise: bool = False) ->
     return norm(_difference("euclidean_distance", x, y, pairwise))
 
 
-@with_checked_keywords
+@public_function
 def cosine_similarity(
     x: ArrayLike, y: ArrayLike, *, pairwise: bool = False, eps: Number = 1e-12
 ) -> Float[Array, "..."]:

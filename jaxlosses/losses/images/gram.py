@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from jaxlosses.core import checks
 from jaxlosses.core.errors import one_of
-from jaxlosses.core.keywords import with_checked_keywords
+from jaxlosses.core.keywords import public_function
 from jaxlosses.core.numerics import FULL_PRECISION
 from jaxlosses.core.types import ArrayLike
 
@@ -16,7 +16,7 @@ __all__ = ["gram_matrix"]
 VARIANTS = ("johnson", "gatys")
 
 
-@with_checked_keywords
+@public_function
 def gram_matrix(features: ArrayLike, *, variant: str = "johnson") -> Float[Array, "N C C"]:
     """Gram matrix of a feature map: the inner products of its channels over all positions, for style losses.
 

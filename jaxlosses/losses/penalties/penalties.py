@@ -35,7 +35,7 @@ from jax import Array
 from jaxtyping import Float
 
 from jaxlosses.core import checks
-from jaxlosses.core.keywords import with_checked_keywords
+from jaxlosses.core.keywords import public_function
 from jaxlosses.core.numerics import abs_zero_grad
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, compute_dtype
@@ -56,7 +56,7 @@ _register = functools.partial(
 
 
 @_register("l1_penalty", aliases=("lasso",), citation="doi:10.1111/j.2517-6161.1996.tb02080.x")
-@with_checked_keywords
+@public_function
 def l1_penalty(params: Any, *, select: Select | None = None) -> Float[Array, ""]:
     """L1 (lasso) penalty of a parameter tree, for sparse weights: the sum of their absolute values.
 
@@ -86,7 +86,7 @@ def l1_penalty(params: Any, *, select: Select | None = None) -> Float[Array, ""]
 
 
 @_register("l2_penalty", aliases=("ridge",), citation="doi:10.1080/00401706.1970.10488634")
-@with_checked_keywords
+@public_function
 def l2_penalty(params: Any, *, half: bool = False, select: Select | None = None) -> Float[Array, ""]:
     """L2 (ridge) penalty of a parameter tree, which shrinks large weights most: the sum of their squares.
 
@@ -120,7 +120,7 @@ def l2_penalty(params: Any, *, half: bool = False, select: Select | None = None)
 
 
 @_register("elastic_net_penalty", aliases=("elastic_net",), citation="doi:10.1111/j.1467-9868.2005.00503.x")
-@with_checked_keywords
+@public_function
 def elastic_net_penalty(
     params: Any, *, alpha: Number = 1.0, l1_ratio: Number = 0.5, select: Select | None = None
 ) -> Float[Array, ""]:
@@ -159,7 +159,7 @@ def elastic_net_penalty(
     return jnp.asarray(alpha) * _total("elastic_net_penalty", cost, params, select)
 
 
-@with_checked_keywords
+@public_function
 def soft_threshold(x: ArrayLike, threshold: Number) -> Float[Array, "..."]:
     """Soft thresholding, the proximal map of the lasso: shrinks towards 0, and sets what is small to exactly 0.
 
@@ -187,7 +187,7 @@ def soft_threshold(x: ArrayLike, threshold: Number) -> Float[Array, "..."]:
     return jnp.sign(array) * jax.nn.relu(jnp.abs(array) - threshold)
 
 
-@with_checked_keywords
+@public_function
 def structural_risk(
     losses: ArrayLike,
     penalty: Number,

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from jax import Array
 from jaxtyping import Float
 
-from jaxlosses.core.keywords import with_checked_keywords
+from jaxlosses.core.keywords import public_function
 from jaxlosses.core.masks import LossMask, masked
 from jaxlosses.core.numerics import safe_divide
 from jaxlosses.core.types import ArrayLike, Number
@@ -30,7 +30,7 @@ from jaxlosses.losses.segmentation._shared import make_pixel_reduction, prepare_
 __all__ = ["dice_coefficient", "f_beta", "jaccard_index", "precision", "sensitivity", "specificity"]
 
 
-@with_checked_keywords
+@public_function
 def dice_coefficient(
     predictions: ArrayLike,
     targets: ArrayLike,
@@ -72,7 +72,7 @@ def dice_coefficient(
     return c.ratio(2 * c.tp, 2 * c.tp + c.fp + c.fn)
 
 
-@with_checked_keywords
+@public_function
 def jaccard_index(
     predictions: ArrayLike,
     targets: ArrayLike,
@@ -114,7 +114,7 @@ def jaccard_index(
     return c.ratio(c.tp, c.tp + c.fp + c.fn)
 
 
-@with_checked_keywords
+@public_function
 def f_beta(
     predictions: ArrayLike,
     targets: ArrayLike,
@@ -158,7 +158,7 @@ def f_beta(
     return c.ratio(c.tp * (1 + beta**2), c.tp * (1 + beta**2) + c.fp + c.fn * beta**2)
 
 
-@with_checked_keywords
+@public_function
 def sensitivity(
     predictions: ArrayLike,
     targets: ArrayLike,
@@ -200,7 +200,7 @@ def sensitivity(
     return c.ratio(c.tp, c.tp + c.fn)
 
 
-@with_checked_keywords
+@public_function
 def specificity(
     predictions: ArrayLike,
     targets: ArrayLike,
@@ -242,7 +242,7 @@ def specificity(
     return c.ratio(c.tn, c.tn + c.fp)
 
 
-@with_checked_keywords
+@public_function
 def precision(
     predictions: ArrayLike,
     targets: ArrayLike,

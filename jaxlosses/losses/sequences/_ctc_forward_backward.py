@@ -32,6 +32,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
+from jaxlosses.core import collectives
 from jaxlosses.losses.sequences import _scaled_float
 from jaxlosses.losses.sequences._scaled_float import ScaledFloat
 
@@ -205,11 +206,12 @@ def _fold(log_p: Array, repeats: Array, valid: Array, lengths: Array) -> _Folded
 
     skips = jnp.where(repeats, _scaled_float.zero_exponent(log_p.dtype), 0).astype(log_p.dtype)
     skips = jnp.pad(skips, ((0, 1), (0, 0)))
+    start = _start(states, jnp.stack([jnp.zeros_like(lengths), states - 1 - lengths]), log_p.dtype)
     return _Folded(
         fold_time(log_p, _reverse_labels),
         fold_time(valid),
         jnp.stack([skips, jnp.flip(skips, 0)], axis=1),
-        _start(states, jnp.stack([jnp.zeros_like(lengths), states - 1 - lengths]), log_p.dtype),
+        collectives.vary_like(start, log_p, repeats, valid, lengths),
     )
 
 

@@ -6,14 +6,14 @@ from jax import Array
 from jaxtyping import Int
 
 from jaxlosses.core import checks
-from jaxlosses.core.keywords import with_checked_keywords
+from jaxlosses.core.keywords import public_function
 from jaxlosses.core.types import ArrayLike
 from jaxlosses.losses.sequences._lengths import Lengths, prepare_lengths
 
 __all__ = ["ctc_collapse", "ctc_greedy_decode"]
 
 
-@with_checked_keywords
+@public_function
 def ctc_collapse(
     path: ArrayLike, *, blank_id: int = 0, lengths: ArrayLike | None = None
 ) -> tuple[Int[Array, "*batch time"], Int[Array, "*batch"]]:
@@ -48,7 +48,7 @@ def ctc_collapse(
     return _collapse(path, blank_id, prepare_lengths("ctc_collapse", "lengths", lengths, path.shape))
 
 
-@with_checked_keywords
+@public_function
 def ctc_greedy_decode(
     logits: ArrayLike, *, input_lengths: ArrayLike | None = None, blank_id: int = 0
 ) -> tuple[Int[Array, "*batch time"], Int[Array, "*batch"]]:

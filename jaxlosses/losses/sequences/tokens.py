@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from jaxlosses.core import checks
 from jaxlosses.core.errors import one_of
-from jaxlosses.core.keywords import with_checked_keywords
+from jaxlosses.core.keywords import public_function
 from jaxlosses.core.masks import LossMask
 from jaxlosses.core.numerics import multiply_inf_safe, nan_unless, safe_divide
 from jaxlosses.core.reduction import reduce
@@ -147,7 +147,7 @@ def _mask_of_sequences(mask: LossMask, weights_by_token: bool) -> tuple[Float[Ar
     return None, by_sequence._replace(sample_weights=weights.reshape(-1))
 
 
-@with_checked_keywords
+@public_function
 def perplexity(
     logits: ArrayLike,
     labels: ArrayLike,

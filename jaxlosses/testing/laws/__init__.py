@@ -7,6 +7,7 @@ from jaxlosses.testing.laws import masks as masks
 from jaxlosses.testing.laws import inputs as inputs
 from jaxlosses.testing.laws import keywords as keywords
 from jaxlosses.testing.laws import ranges as ranges
+from jaxlosses.testing.laws import placement as placement
 
 # isort: on
 from jaxlosses.testing.laws._law import LAWS as LAWS

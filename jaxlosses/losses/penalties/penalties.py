@@ -16,6 +16,9 @@ says which of them, by their paths, and leaves out biases and scales:
     >>> print(jl.l2_penalty(params, select="*/kernel"))
     5.25
 
+A Variable that two layers of an nnx module share is one parameter, and counts once. `jax.jit(f)(module)` makes two of
+it before a penalty can see that: give the module to `nnx.jit`, or `nnx.split` it first.
+
 A path looks like `"dense/kernel"` in Flax (nnx and linen), `"linear/w"` in Haiku, `"layers/0/weight"` in Equinox.
 In a pattern `*` stands for anything, `/` included, and `"*/kernel"` takes a `kernel` at the top level too. Several
 patterns in a list take what any of them takes, and a function of (path, leaf) says everything else, such as
@@ -69,7 +72,7 @@ def l1_penalty(params: Any, *, select: Select | None = None) -> Float[Array, ""]
         A scalar, at least 0.
 
     Raises:
-        ValueError: if `select` takes no parameter; the message lists some that there are.
+        ValueError: if `select`, or one of its patterns, takes no parameter; the message lists some that there are.
         TypeError: if a leaf is complex, or no array.
 
     Example:
@@ -101,7 +104,7 @@ def l2_penalty(params: Any, *, half: bool = False, select: Select | None = None)
         A scalar, at least 0.
 
     Raises:
-        ValueError: if `select` takes no parameter; the message lists some that there are.
+        ValueError: if `select`, or one of its patterns, takes no parameter; the message lists some that there are.
         TypeError: if a leaf is complex, or no array.
 
     Example:
@@ -137,7 +140,7 @@ def elastic_net_penalty(
         A scalar, at least 0.
 
     Raises:
-        ValueError: if `select` takes no parameter; the message lists some that there are.
+        ValueError: if `select`, or one of its patterns, takes no parameter; the message lists some that there are.
         TypeError: if a leaf is complex, or no array.
 
     Example:

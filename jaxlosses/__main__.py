@@ -2,12 +2,13 @@
 
 python -m jaxlosses list [FAMILY]
 python -m jaxlosses show NAME                           a loss, metric, combiner, Objective, Term, ...
-python -m jaxlosses check experiment.toml [--key objective]
+python -m jaxlosses check experiment.toml [--key objective] [--allow-import]
 python -m jaxlosses reference                           the page REFERENCE.md
 """
 
 import argparse
 import inspect
+import io
 import json
 import sys
 import tomllib
@@ -30,8 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     listing.add_argument("family", nargs="?", help="only this family, such as boxes")
     commands.add_parser("show", help="all about one loss, metric or combiner").add_argument("name", help="or an alias")
     checking = commands.add_parser("check", help="the terms, stages and weights of an objective, or what is wrong")
-    checking.add_argument("file", type=Path, help="TOML, or JSON")
+    checking.add_argument("file", type=Path, help="TOML, JSON, or YAML")
     checking.add_argument("--key", help="where in the file the objective is, such as experiment.objective")
+    checking.add_argument(
+        "--allow-import",
+        action="store_true",
+        help="let losses be 'module:function', which runs the code of that module",
+    )
     commands.add_parser("reference", help="all of them, as a page of Markdown")
     options = parser.parse_args(arguments)
     try:
@@ -40,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif options.command == "show":
             print(as_page(options.name))
         elif options.command == "check":
-            print(Objective.from_config(read_config(options.file, options.key)).check())
+            config = read_config(options.file, options.key)
+            print(Objective.from_config(config, allow_import=options.allow_import).check())
         else:
             print(as_reference())
     except BrokenPipeError:  # the reader has seen enough: list | head
@@ -49,18 +56,62 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
+    except Exception as error:  # whatever a file has made of us, its author wants a sentence and no traceback
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2
     return 0
 
 
 def read_config(file: Path, key: str | None) -> Any:
-    """The part of a TOML or JSON file that describes an objective."""
-    config = (json.loads if file.suffix.lower() == ".json" else tomllib.loads)(file.read_text())
+    """The part of a TOML, JSON or YAML file that describes an objective."""
+    suffix = file.suffix.lower()
+    language = {".json": "JSON", ".yaml": "YAML", ".yml": "YAML"}.get(suffix, "TOML")
+    parse = {"JSON": _parse_json, "YAML": _parse_yaml, "TOML": tomllib.loads}[language]
+    try:
+        config = parse(file.read_text(encoding="utf-8-sig"))  # with or without a byte-order mark
+    except ValueError as error:
+        raise ValueError(f"{file} is not valid {language}: {error}") from error
+    except RecursionError:
+        raise ValueError(f"{file} is nested too deeply") from None
     for step in key.split(".") if key else ():
         if not isinstance(config, Mapping) or step not in config:
-            known = sorted(config) if isinstance(config, Mapping) else []
+            known = list(config) if isinstance(config, Mapping) else []
             raise ValueError(f"{file}: no {key!r}{did_you_mean(step, known, f'there are {known}')}")
         config = config[step]
     return config
+
+
+def _parse_json(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_unique)
+
+
+def _parse_yaml(text: str) -> Any:
+    try:
+        import yaml
+    except ImportError:
+        raise ValueError("to read YAML, install PyYAML; or write TOML or JSON") from None
+
+    class Loader(yaml.SafeLoader):
+        """One that refuses a key that is there twice, as TOML does, instead of taking the last."""
+
+    def construct(loader: Any, node: Any) -> Any:
+        loader.flatten_mapping(node)
+        return _unique([(loader.construct_object(k, True), loader.construct_object(x, True)) for k, x in node.value])
+
+    Loader.add_constructor("tag:yaml.org,2002:map", construct)
+    try:
+        return yaml.load(text, Loader)  # a subclass of the safe one
+    except (yaml.YAMLError, TypeError) as error:  # TypeError: a list as a key
+        raise ValueError(str(error)) from error
+
+
+def _unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    found: dict[Any, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key!r} is there twice")
+        found[key] = value
+    return found
 
 
 def as_list(family: str | None = None) -> str:
@@ -196,4 +247,7 @@ _COLUMNS = "| loss | what it is | inputs | takes as one thing | minimum | refere
 
 
 if __name__ == "__main__":
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # Greek letters, also where a console has none
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(main())

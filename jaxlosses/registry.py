@@ -133,10 +133,12 @@ def register(name: str, **facts: Any) -> Callable[[_F], _F]:
         facts["likelihood"] = Likelihood(*facts["likelihood"])
 
     def add(function: _F) -> _F:
-        if function.__module__.startswith("jaxlosses."):  # another's loss may use arrays that are no arguments
+        # Another's loss may use arrays that are no arguments, and mean something else by a word.
+        is_ours = function.__module__.startswith("jaxlosses.")
+        if is_ours:
             function = collectives.any_placement(function)
-        if set(SHARED_KEYWORDS) <= set(keywords_of(function)):
-            function = check_keywords(name, function)
+        if is_ours or set(SHARED_KEYWORDS) <= set(keywords_of(function)):
+            function = check_keywords(name, function, ranges=is_ours)
         spec = LossSpec(name, function, **facts)
         words = (name, *spec.aliases)
         if len(set(words)) < len(words):

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from jaxlosses.balance._balancer import Balancer, Scalars, finite_vector, sorted_names, zeros
 from jaxlosses.core.named_vectors import to_dict
 from jaxlosses.core.numerics import safe_divide
+from jaxlosses.core.ranges import POSITIVE, Range, check_range
 from jaxlosses.core.types import Number
 
 
@@ -41,14 +42,14 @@ def dwa(temperature: Number = 2.0, *, period: Number = 1) -> Balancer:
 
     Args:
         temperature: T > 0; the larger, the more equal the weights.
-        period: over how many updates losses are averaged. The paper averages over epochs; with the default, update
-            once in an epoch, with its mean losses. Single batches are too noisy to compare.
+        period: >= 1, over how many updates losses are averaged. The paper averages over epochs; with the default,
+            update once in an epoch, with its mean losses. Single batches are too noisy to compare.
 
     Returns:
         A `Balancer` with `update(losses, state)`. Weights are positive and sum to K.
 
     Raises:
-        ValueError: when updating, if a term has no loss; the message names it.
+        ValueError: if a number is out of its range; when updating, if a term has no loss; the message names it.
 
     Example:
         >>> from jaxlosses import balance
@@ -62,6 +63,8 @@ def dwa(temperature: Number = 2.0, *, period: Number = 1) -> Balancer:
     Reference:
         Liu, Johns and Davison, End-to-End Multi-Task Learning with Attention, 2019, arXiv:1803.10704.
     """
+    check_range("dwa", "temperature", temperature, POSITIVE)
+    check_range("dwa", "period", period, Range("a number >= 1", low=1))
 
     def init(names: Iterable[str]) -> DWAState:
         terms = sorted_names("dwa", names)

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from jaxlosses.balance._balancer import Balancer, Scalars, finite_vector, sorted_names, zeros
 from jaxlosses.core.named_vectors import to_dict
 from jaxlosses.core.numerics import safe_divide
+from jaxlosses.core.ranges import ANY, NONNEGATIVE, POSITIVE, check_range
 from jaxlosses.core.types import Number
 
 Rate: TypeAlias = float | Array | Callable[[Any], Any]
@@ -48,8 +49,8 @@ def famo(learning_rate: Rate = 0.025, *, decay: float | Array = 0.01, minimum: N
     `state.shares` as weights to an objective with `combine="log"`, which is the same up to one factor for all terms.
 
     Args:
-        learning_rate: of ξ; a number, or a schedule of the number of updates.
-        decay: the pull of ξ to 0: 0.01 in the authors' code.
+        learning_rate: > 0, of ξ; a number, or a schedule of the number of updates.
+        decay: >= 0, the pull of ξ to 0: 0.01 in the authors' code.
         minimum: b, the least value that a loss can have; one number, or a dict of them by term.
 
     Returns:
@@ -57,7 +58,7 @@ def famo(learning_rate: Rate = 0.025, *, decay: float | Array = 0.01, minimum: N
         1/K, and a term keeps its share z until its first loss.
 
     Raises:
-        ValueError: when updating, if a term has no loss; the message names it.
+        ValueError: if a number is out of its range; when updating, if a term has no loss; the message names it.
 
     Example:
         >>> from jaxlosses import balance
@@ -73,6 +74,9 @@ def famo(learning_rate: Rate = 0.025, *, decay: float | Array = 0.01, minimum: N
     Reference:
         Liu et al., FAMO: Fast Adaptive Multitask Optimization, 2023, arXiv:2306.03792.
     """
+    check_range("famo", "learning_rate", learning_rate, POSITIVE)
+    check_range("famo", "decay", decay, NONNEGATIVE)
+    check_range("famo", "minimum", minimum, ANY)
     adam = optax.chain(optax.add_decayed_weights(decay), optax.adam(learning_rate))
 
     def init(names: Iterable[str]) -> FAMOState:
@@ -125,7 +129,7 @@ def gradnorm(alpha: Number = 1.5, *, learning_rate: Rate = 0.025) -> Balancer:
 
     Args:
         alpha: how strongly slow losses are favoured; 0 for equal lengths. The paper has 1.5 and 0.12.
-        learning_rate: of v; a number, or a schedule of the number of updates.
+        learning_rate: > 0, of v; a number, or a schedule of the number of updates.
 
     Returns:
         A `Balancer` with `update(losses, state, norms)`: the losses and the lengths of their gradients by the last
@@ -133,7 +137,7 @@ def gradnorm(alpha: Number = 1.5, *, learning_rate: Rate = 0.025) -> Balancer:
         to K. L(0) is the first loss that is not 0.
 
     Raises:
-        ValueError: when updating, if a term has no loss or norm; the message names it.
+        ValueError: if a number is out of its range; when updating, if a term has no loss or norm; the message names it.
 
     Example:
         >>> from jaxlosses import balance
@@ -146,6 +150,8 @@ def gradnorm(alpha: Number = 1.5, *, learning_rate: Rate = 0.025) -> Balancer:
     Reference:
         Chen et al., GradNorm: Gradient Normalization for Adaptive Loss Balancing, 2018, arXiv:1711.02257.
     """
+    check_range("gradnorm", "alpha", alpha, ANY)
+    check_range("gradnorm", "learning_rate", learning_rate, POSITIVE)
     adam = optax.adam(learning_rate)
 
     def init(names: Iterable[str]) -> GradNormState:

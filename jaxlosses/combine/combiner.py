@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxlosses.core.errors import did_you_mean, with_choices
-from jaxlosses.core.signatures import check_option_values
+from jaxlosses.core.ranges import check_option_ranges
+from jaxlosses.core.signatures import check_option_values, is_of_this_library
 from jaxlosses.core.types import Number
 
 Scalars = Mapping[str, Number]
@@ -114,7 +115,10 @@ def get_combiner(given: str | Mapping[str, Any]) -> Combiner:
         if option not in known:
             hint = with_choices(did_you_mean(option, known), "options", known)
             raise ValueError(f"combiner {name!r} has no option {option!r}{hint}")
-    check_option_values(f"combiner {name!r}", _factories[name], options)
+    is_ours = is_of_this_library(_factories[name])
+    check_option_values(f"combiner {name!r}", _factories[name], options, lists=not is_ours)
+    if is_ours:
+        check_option_ranges(f"combiner {name!r}", name, options)
     try:
         return _factories[name](**options)
     except TypeError as error:

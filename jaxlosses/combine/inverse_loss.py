@@ -9,6 +9,7 @@ from jax import Array
 
 from jaxlosses.combine._shared import add, call_combiner, like
 from jaxlosses.combine.combiner import Combiner, Scalars, register
+from jaxlosses.core.ranges import check_range
 from jaxlosses.core.types import Number
 
 
@@ -31,7 +32,7 @@ def soft_optimal(
         The total, and for every term d total / d loss, which is m w.
 
     Raises:
-        ValueError: if `weights` names a term that is not there.
+        ValueError: if `weights` names a term that is not there, or `temperature` is a number that is not above 0.
 
     Example:
         >>> import jaxlosses as jl
@@ -42,6 +43,7 @@ def soft_optimal(
     Reference:
         Kirchdorfer et al., Analytical Uncertainty-Based Loss Weighting in Multi-Task Learning, 2024, arXiv:2408.07985.
     """
+    check_range("soft_optimal", "temperature", temperature)
     return call_combiner(inverse_loss_softmax(temperature), losses, weights)
 
 

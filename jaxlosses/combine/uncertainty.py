@@ -13,6 +13,7 @@ from jax import Array
 from jaxlosses.combine._shared import add, call_combiner
 from jaxlosses.combine.combiner import Combiner, Likelihoods, Scalars, register
 from jaxlosses.core.errors import check_names
+from jaxlosses.core.ranges import check_range
 from jaxlosses.core.types import Number
 
 
@@ -41,13 +42,14 @@ def uncertainty(
         weights: the multipliers m of some terms; 1 for the others.
         likelihoods: (c, r) of some terms; (1, 1/2), right for cross-entropies, for the others. Squared errors have
             (1/2, 1/2), absolute errors (1, 1).
-        limit: keep s within ±limit, smoothly: limit · tanh(s/limit) takes its place. None for no bound.
+        limit: > 0; keep s within ±limit, smoothly: limit · tanh(s/limit) takes its place. None for no bound.
 
     Returns:
         The total, and for every term d total / d loss, which is m c e^-s.
 
     Raises:
-        ValueError: if `log_variances` are not one per term, or `weights` or `likelihoods` name an unknown term.
+        ValueError: if `log_variances` are not one per term, `weights` or `likelihoods` name an unknown term, or `limit`
+            is a number that is not above 0.
 
     Example:
         >>> import jaxlosses as jl
@@ -59,6 +61,7 @@ def uncertainty(
     Reference:
         Kendall, Gal and Cipolla, Multi-Task Learning Using Uncertainty, 2018, arXiv:1705.07115.
     """
+    check_range("uncertainty", "limit", limit)
     return call_combiner(
         uncertainty_weighting(kendall_regularizer, limit), losses, weights, "uncertainty", log_variances, likelihoods
     )
@@ -83,13 +86,14 @@ def revised_uncertainty(
         log_variances: s for each term; start at 0. Give them their own learning rate and no weight decay.
         weights: the multipliers m of some terms; 1 for the others.
         likelihoods: (c, r) of some terms; (1, 1/2) for the others. The paper has (1/2, 1/2).
-        limit: keep s within ±limit, as in `uncertainty`.
+        limit: > 0; keep s within ±limit, as in `uncertainty`.
 
     Returns:
         The total, and for every term d total / d loss, which is m c e^-s.
 
     Raises:
-        ValueError: if `log_variances` are not one per term, or `weights` or `likelihoods` name an unknown term.
+        ValueError: if `log_variances` are not one per term, `weights` or `likelihoods` name an unknown term, or `limit`
+            is a number that is not above 0.
 
     Example:
         >>> import jaxlosses as jl
@@ -101,6 +105,7 @@ def revised_uncertainty(
     Reference:
         Liebel and Körner, Auxiliary Tasks in Multi-task Learning, 2018, arXiv:1805.06334.
     """
+    check_range("revised_uncertainty", "limit", limit)
     return call_combiner(
         uncertainty_weighting(liebel_regularizer, limit),
         losses,

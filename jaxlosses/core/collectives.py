@@ -110,8 +110,8 @@ def any_placement(function: _F) -> _F:
 
     There JAX wants to be told of every gather, sort, scan and reshape where its result lies. Inside the function the
     axes of the mesh are Auto instead, and XLA decides. A result is sharded like the first argument that is sharded
-    along its leading axes: values like predictions, and a scalar not at all. On one device, over an Auto mesh and inside
-    `shard_map` there are no Explicit axes, and nothing is changed.
+    along its leading axes: values like predictions, and a scalar not at all. On one device, over an Auto mesh and
+    inside `shard_map` there are no Explicit axes, and nothing is changed.
 
     An argument that is a function (a network) may use any arrays: it runs outside, as if the caller had called it.
     """

@@ -8,6 +8,8 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
+_LONGEST_SHOWN = 300
+
 
 class AlignmentError(ValueError):
     """A mask or weight whose shape is no prefix of the shape it belongs to."""
@@ -27,19 +29,28 @@ def describe(value: Any) -> str:
     if isinstance(value, jax.Array | np.ndarray):
         kind = "a traced array" if isinstance(value, Tracer) else "an array"
         return f"{kind} {value.dtype}{list(value.shape)}"
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return shown(value)
 
 
-def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
+def did_you_mean(word: Any, known: Iterable[Any], otherwise: str = "") -> str:
     """The end of an error message about an unknown word: the nearest known one, or else `otherwise`."""
-    near = difflib.get_close_matches(word, list(known), n=1)
+    words = [name for name in known if isinstance(name, str)]
+    near = difflib.get_close_matches(word, words, n=1) if isinstance(word, str) else []
     return f"; did you mean {near[0]!r}?" if near else f"; {otherwise}" if otherwise else ""
+
+
+def shown(value: Any) -> str:
+    """`value` as a message shows it: `repr`, cut short, and of a monstrous integer the size alone."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError) as error:  # Python writes no integers of more than 4300 digits
+        return f"{type(value).__name__} ({error})"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def with_choices(hint: str, what: str, known: Iterable[str]) -> str:
     """A hint of `did_you_mean`, or none, and all the words there are: `what` says what these are."""
-    listed = ", ".join(known) or "none"
+    listed = ", ".join(map(str, known)) or "none"
     return f"{hint} ({what}: {listed})" if hint else f"; {what}: {listed}"
 
 

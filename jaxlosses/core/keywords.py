@@ -26,6 +26,7 @@ from jax.core import Tracer
 
 from jaxlosses.core.collectives import any_placement
 from jaxlosses.core.errors import describe
+from jaxlosses.core.ranges import check_number
 from jaxlosses.core.signatures import accepts_var_keyword, explain_unknown_keyword, inputs_of, parameters_of
 from jaxlosses.core.types import Number, precision_of
 
@@ -36,13 +37,14 @@ _Check = Callable[[str, Any, Callable[[], Any]], Any]
 _INT32 = np.iinfo(np.int32)
 
 
-def check_keywords(name: str, function: _F, *, values: bool = True) -> _F:
+def check_keywords(name: str, function: _F, *, values: bool = True, ranges: bool = False) -> _F:
     """`function`, whose keywords are checked against its annotations; unknown ones are explained.
 
     Args:
         name: the name of the call, for messages.
         function: its annotations say what its keywords may be; what is not annotated is not checked.
         values: check what keywords are, and not only whether they exist.
+        ranges: check numbers against `jaxlosses.core.ranges` too, which is about this library's own functions.
 
     Returns:
         A function of the same signature.
@@ -63,6 +65,8 @@ def check_keywords(name: str, function: _F, *, values: bool = True) -> _F:
         for word, value in kwargs.items():
             if check := checks().get(word):
                 kwargs[word] = check(f"{name}: {word}", value, precision)
+                if ranges:
+                    check_number(name, word, kwargs[word])
             elif word not in known and not any_keyword:
                 raise TypeError(explain_unknown_keyword(name, word, known))
         if any(word in checks() for word in positional[: len(args)]):
@@ -81,7 +85,7 @@ def check_keywords(name: str, function: _F, *, values: bool = True) -> _F:
 
 def public_function(function: _F) -> _F:
     """A public function that is no registered loss: its keywords are checked, and its arrays may lie on any mesh."""
-    return check_keywords(function.__name__, any_placement(function))
+    return check_keywords(function.__name__, any_placement(function), ranges=True)
 
 
 def kind_of(annotation: Any) -> str | None:

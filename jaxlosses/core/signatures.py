@@ -1,15 +1,11 @@
 """Which parameters of a function are inputs (arrays), which are options (keywords), and what these may be."""
 
 import inspect
-import types
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
-import numpy as np
-
-from jaxlosses.core.errors import did_you_mean, with_choices
+from jaxlosses.core.errors import did_you_mean, shown, with_choices
+from jaxlosses.core.option_values import admits, in_words, wrong_entry
 
 SHARED_KEYWORDS = ("where", "sample_weights", "reduction")
 """The keywords that every loss takes, and that are therefore none of its own options."""
@@ -67,7 +63,9 @@ def explain_unknown_keyword(name: str, keyword: str, known: Sequence[str]) -> st
     return f"{name}: no argument {keyword!r}{with_choices(hint, 'arguments', known)}"
 
 
-def check_option_values(what: str, function: Callable[..., Any], options: Mapping[str, Any], hint: str = "") -> None:
+def check_option_values(
+    what: str, function: Callable[..., Any], options: Mapping[str, Any], hint: str = "", *, lists: bool = False
+) -> None:
     """Raise for a string, a bool or a function where an option takes a number, and the like.
 
     Args:
@@ -75,66 +73,21 @@ def check_option_values(what: str, function: Callable[..., Any], options: Mappin
         function: whose annotations say what an option may be; one without annotations takes anything.
         options: the values by name.
         hint: what to say of a path or a function in the place of a number, with `{option}` and `{value}`.
+        lists: whether an option that is annotated as a number or an array may be a list of numbers as well.
     """
     parameters = parameters_of(function)
     for option, value in options.items():
-        if option not in parameters or (allowed := _allowed_kinds(parameters[option].annotation)) is None:
+        if option not in parameters:
             continue
-        wrong = [leaf for leaf in _leaves(value) if _kind(leaf) not in (None, *allowed)]
-        if not wrong or (isinstance(value, tuple | list) and "number" not in allowed):
-            continue
-        words = " or ".join(_KINDS[word] for word in _KINDS if word in allowed)
-        raise ValueError(
-            f"{what}: option {option!r} must be {words}, got {value!r}{_value_hint(option, wrong[0], hint)}"
-        )
+        annotation = parameters[option].annotation
+        if not admits(annotation, value, lists=lists):
+            meant = _value_hint(option, wrong_entry(value), hint)
+            raise ValueError(f"{what}: option {option!r} must be {in_words(annotation)}, got {shown(value)}{meant}")
 
 
-_KINDS = {"number": "a number", "bool": "True or False", "string": "a string", "function": "a function", "none": "None"}
-
-
-def _leaves(value: Any) -> list[Any]:
-    """The entries of a (nested) tuple, or the one value."""
-    return [leaf for entry in value for leaf in _leaves(entry)] if isinstance(value, tuple | list) else [value]
-
-
-def _kind(value: Any) -> str | None:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "bool"
-    if isinstance(value, str):
-        return "string"
-    if isinstance(value, int | float):
-        return "number"
-    return "function" if callable(value) else None
-
-
-def _allowed_kinds(annotation: Any) -> set[str] | None:
-    """The kinds of values that an annotation admits; None if it does not say."""
-    members = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
-    kinds: set[str] = set()
-    for member in members:
-        origin = typing.get_origin(member) or member
-        if origin in (int, float, complex, jax.Array, np.ndarray, np.bool_, np.number) or _is_array_type(origin):
-            kinds.add("number")
-        elif origin in (bool, str, type(None)):
-            kinds.add({bool: "bool", str: "string"}.get(origin, "none"))
-        elif origin is Callable:
-            kinds.add("function")
-        elif not (isinstance(origin, type) and issubclass(origin, Sequence | Mapping)):
-            return None
-    if "number" in kinds:  # jax.typing.ArrayLike has bool in it, which no hyperparameter is
-        kinds.discard("bool")
-    return kinds
-
-
-def _is_union(annotation: Any) -> bool:
-    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
-
-
-def _is_array_type(annotation: Any) -> bool:
-    """Whether it is an array of jaxtyping, or JAX's own protocol for its literals."""
-    return isinstance(annotation, type) and (hasattr(annotation, "array_type") or annotation.__module__[:4] == "jax.")
+def is_of_this_library(function: Callable[..., Any]) -> bool:
+    """Whether the words of this library, such as the ranges of options, are about this function."""
+    return (getattr(function, "__module__", None) or "").partition(".")[0] == __name__.partition(".")[0]
 
 
 def _value_hint(option: str, value: Any, hint: str = "") -> str:

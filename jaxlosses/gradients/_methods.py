@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxlosses.core.numerics import matmul_full_precision, safe_divide
+from jaxlosses.core.ranges import Range, check_range
 from jaxlosses.core.types import Number
 from jaxlosses.gradients._solvers import (
     DEPENDENCE_THRESHOLD,
@@ -80,7 +81,7 @@ def cagrad(gram: Gram, *, c: Number = 0.5) -> dict[str, Array]:
         A weight >= 0 for every term. The length of the update is within (1 ± c)/(1 + c²) of the mean gradient's.
 
     Raises:
-        ValueError: if the matrix is not one row and column per name.
+        ValueError: if the matrix is not one row and column per name, or `c` is a number outside [0, 1).
 
     Example:
         >>> from jaxlosses import gradients
@@ -92,6 +93,7 @@ def cagrad(gram: Gram, *, c: Number = 0.5) -> dict[str, Array]:
     Reference:
         Liu et al., Conflict-Averse Gradient Descent for Multi-task Learning, 2021, arXiv:2110.14048.
     """
+    check_range("cagrad", "c", c, Range("a number in [0, 1)", low=0.0, high=1.0, without=(1.0,)))
     normalized = normalize_gram("cagrad", gram)
     c = jnp.asarray(c, normalized.norms.dtype)
     mean = safe_divide(normalized.present, jnp.sum(normalized.present))

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxlosses.core.errors import check_names
+from jaxlosses.core.errors import check_names, shown
+from jaxlosses.core.ranges import ANY, NONNEGATIVE, check_range
 from jaxlosses.core.types import Number
 from jaxlosses.objective.schedules import can_reach
 from jaxlosses.objective.term import Term
@@ -25,6 +26,7 @@ def resolve_step_and_stage(boundaries: Sequence[int], step: Number | None, stage
     """The stage that the step is in, unless a stage is given."""
     now = None if step is None else to_step(step)
     if stage is not None:
+        check_stage("stage={}", stage, boundaries)
         return Progress(to_scalar("stage", stage), now)
     if now is None:
         if boundaries:
@@ -32,6 +34,14 @@ def resolve_step_and_stage(boundaries: Sequence[int], step: Number | None, stage
         return Progress(jnp.asarray(0), None)
     passed = [now >= jnp.asarray(boundary, now.dtype) for boundary in boundaries if can_reach(now, boundary)]
     return Progress(sum((jnp.asarray(is_past, int) for is_past in passed), jnp.asarray(0)), now)
+
+
+def check_stage(argument: str, stage: Any, boundaries: Sequence[int]) -> None:
+    """Raise for a stage that there is not, as far as it is known before the program runs."""
+    is_known = isinstance(stage, bool | int | float | np.generic) or not hasattr(stage, "dtype")
+    if is_known and (isinstance(stage, bool) or stage not in range(len(boundaries) + 1)):
+        stages = f"boundaries {boundaries} make stages 0 to {len(boundaries)}"
+        raise ValueError(f"{argument.format(shown(stage))}: {stages if boundaries else 'there is only stage 0'}")
 
 
 def to_step(step: Number) -> Array:
@@ -53,6 +63,8 @@ def to_step(step: Number) -> Array:
                 f"step={step!r} does not fit into {dtype.name}; count in float32 or uint32, as far as these go, or "
                 "enable jax_enable_x64"
             )
+    if isinstance(step, int | float | np.generic) and not step >= 0:
+        raise ValueError(f"step must be a number >= 0, got {step!r}")
     return to_scalar("step", step)
 
 
@@ -66,7 +78,13 @@ def to_scalar(argument: str, value: Any) -> Array:
 
 def to_scalars(argument: str, values: Mapping[str, Any], terms: Iterable[str]) -> dict[str, Array]:
     """A number for some of the terms."""
-    return {name: to_scalar(f"{argument}[{name!r}]", x) for name, x in check_names(argument, values, terms).items()}
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{argument} must be a dict of numbers by term, got {shown(values)}")
+    given = check_names(argument, values, terms)
+    if argument in ("weights", "counts"):
+        for name, number in given.items():
+            check_range(argument, repr(name), number, ANY if argument == "weights" else NONNEGATIVE)
+    return {name: to_scalar(f"{argument}[{name!r}]", x) for name, x in given.items()}
 
 
 def to_batch_counts(counts: Mapping[str, Any], terms: Mapping[str, Term], every: Iterable[str]) -> dict[str, Array]:

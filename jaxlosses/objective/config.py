@@ -1,14 +1,16 @@
 """An objective as plain data, as in a TOML or JSON file, and back."""
 
-import copy
 import dataclasses
 import importlib
+import operator
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxlosses.core.errors import did_you_mean
+from jaxlosses.core.errors import did_you_mean, shown
 from jaxlosses.core.signatures import SYNONYMS
-from jaxlosses.objective.schedules import Schedule, schedule
+from jaxlosses.objective.frozen import check_depth
+from jaxlosses.objective.schedules import Schedule, make_schedule
 from jaxlosses.objective.term import Term
 
 
@@ -25,7 +27,9 @@ def to_config(terms: Mapping[str, Term], boundaries: Sequence[int], combine: Any
 
 def from_config(config: Any, allow_import: bool) -> dict[str, Any]:
     """The arguments of the objective that `config` describes, which share nothing with it."""
-    arguments = copy.deepcopy(_mapping("the config of an objective", config))
+    config = _mapping("the config of an objective", config)
+    check_depth(config)
+    arguments = _copied(config)
     _check_keys(arguments, ("terms", "boundaries", "combine"))
     terms = {}
     for name, described in _mapping("terms", arguments.pop("terms", {})).items():
@@ -47,7 +51,7 @@ def _term_from_config(described: Any, allow_import: bool) -> Term:
     if isinstance(fields.get("weight"), Mapping):
         weight = dict(fields["weight"])
         if "schedule" not in weight:
-            raise ValueError(f"weight must be a number or have a 'schedule', got {weight}")
+            raise ValueError(f"weight must be a number or have a 'schedule', got {shown(weight)}")
         fields["weight"] = _schedules(weight)
     return Term(**fields)
 
@@ -58,7 +62,15 @@ def _schedules(described: Any) -> Any:
         return [_schedules(entry) for entry in described]
     if not isinstance(described, Mapping) or "schedule" not in described:
         return described
-    return schedule(described["schedule"], **{key: _schedules(x) for key, x in described.items() if key != "schedule"})
+    options = {key: _schedules(x) for key, x in described.items() if key != "schedule"}
+    return make_schedule(described["schedule"], options)
+
+
+def _copied(value: Any) -> Any:
+    """`value` with dicts and lists of its own."""
+    if isinstance(value, Mapping):
+        return {key: _copied(entry) for key, entry in value.items()}
+    return [_copied(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def _imported(path: str, allow_import: bool) -> Any:
@@ -66,9 +78,28 @@ def _imported(path: str, allow_import: bool) -> Any:
         raise ValueError(f"loss {path!r} would import code; pass allow_import=True if the config is to be trusted")
     module, _, name = path.partition(":")
     try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"loss {path!r} cannot be imported: {error}") from error
+        function = operator.attrgetter(name)(importlib.import_module(module))
+    except Exception as error:  # the module's own code runs here, and may raise anything
+        reason = error if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"loss {path!r} cannot be imported: {reason}") from error
+    if not callable(function):
+        raise ValueError(f"loss {path!r} must be a function, got {shown(function)}")
+    return function
+
+
+def _import_path(function: Any) -> str | None:
+    """The shortest `"module:function"` that is this function, such as `"optax:l2_loss"`; None if there is none."""
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+    if not isinstance(module, str) or not isinstance(name, str) or module == "__main__":
+        return None
+    for parts in range(1, module.count(".") + 2):
+        prefix = ".".join(module.split(".")[:parts])
+        try:
+            if operator.attrgetter(name)(sys.modules[prefix]) is function:
+                return f"{prefix}:{name}"
+        except (KeyError, AttributeError):
+            continue
+    return None
 
 
 def _term_to_config(name: str, term: Term) -> dict[str, Any]:
@@ -78,6 +109,8 @@ def _term_to_config(name: str, term: Term) -> dict[str, Any]:
         default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
         if value == default:
             continue
+        if field.name == "loss" and (path := _import_path(value)) is not None:
+            value = path
         try:
             config[field.name] = _plain(value)
         except TypeError as error:
@@ -104,7 +137,7 @@ def _mapping(what: str, value: Any) -> dict[str, Any]:
     if hasattr(value, "to_dict"):  # a ConfigDict of ml_collections, which is no Mapping
         value = value.to_dict()
     if not isinstance(value, Mapping):
-        raise ValueError(f"{what} must be a mapping, got {value!r}")
+        raise ValueError(f"{what} must be a mapping, got {shown(value)}")
     return dict(value)
 
 

@@ -1,6 +1,6 @@
 """Dictionaries that can be hashed, so that what holds them can be a static argument of jit."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 from jax.core import Tracer
@@ -29,15 +29,38 @@ def thawed(value: Mapping[str, Any]) -> dict[str, Any]:
 
 def frozen(value: Any) -> Any:
     """`value` with its dicts, lists and arrays, nested or not, as hashable values."""
+    check_depth(value)
+    return _frozen(value)
+
+
+def check_depth(value: Any) -> None:
+    """Raise for dicts and lists that are nested too deeply to be meant, or contain themselves."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        inner = [entry for node in level for entry in _entries(node) if isinstance(entry, Mapping | list | tuple)]
+        level = list({id(node): node for node in inner}.values())  # once each, also if they are shared
+        if not level:
+            return
+    raise ValueError(f"lists and dicts are nested more than {_DEEPEST} deep, or contain themselves")
+
+
+_DEEPEST = 50
+
+
+def _entries(node: Any) -> Iterable[Any]:
+    return node.values() if isinstance(node, Mapping) else node if isinstance(node, list | tuple) else ()
+
+
+def _frozen(value: Any) -> Any:
     if isinstance(value, Tracer):
         raise ValueError(
             "a traced value cannot be part of a term or objective, which are parts of the program; put it among the "
             "data of the call, and its path into inputs={...}, or pass weights= to the call"
         )
     if isinstance(value, Mapping):
-        return FrozenDict({key: frozen(entry) for key, entry in value.items()})
+        return FrozenDict({key: _frozen(entry) for key, entry in value.items()})
     if isinstance(value, list | tuple):
-        return tuple(frozen(entry) for entry in value)
+        return tuple(_frozen(entry) for entry in value)
     if hasattr(value, "tolist"):
-        return frozen(value.tolist())
+        return _frozen(value.tolist())
     return value

@@ -16,7 +16,7 @@ from jax import Array
 from jaxlosses.combine import get_combiner
 from jaxlosses.core.collectives import AxisName, check_axis_name
 from jaxlosses.core.types import Likelihood, Number
-from jaxlosses.objective.arguments import resolve_step_and_stage, to_batch_counts, to_scalars
+from jaxlosses.objective.arguments import check_stage, resolve_step_and_stage, to_batch_counts, to_scalars
 from jaxlosses.objective.config import from_config, to_config
 from jaxlosses.objective.evaluation import TermEvaluation, combine_evaluations, evaluate_count, evaluate_terms, to_aux
 from jaxlosses.objective.frozen import FrozenDict, frozen
@@ -65,7 +65,7 @@ class Objective:
     combine: str | Mapping[str, Any] = dataclasses.field(default="sum", kw_only=True)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "terms", FrozenDict(self.terms))
+        object.__setattr__(self, "terms", FrozenDict(self.terms) if isinstance(self.terms, Mapping) else self.terms)
         object.__setattr__(self, "boundaries", frozen(self.boundaries))
         object.__setattr__(self, "combine", frozen(self.combine))
         validate_objective(self.terms, self.boundaries, self.combine)
@@ -183,8 +183,7 @@ class Objective:
         that only it reads are still there. This objective has none of it: build the jitted step anew at a boundary.
         It takes the same `params`.
         """
-        if not 0 <= stage <= len(self.boundaries):
-            raise ValueError(f"at_stage({stage}): boundaries {self.boundaries} make stages 0 to {len(self.boundaries)}")
+        check_stage("at_stage({})", stage, self.boundaries)
         terms, present = {}, enabled_terms(self.terms)
         for name, term in self.terms.items():
             weight = term.weight if name in present and term.active_in(stage) else 0.0

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from jaxlosses.core.errors import did_you_mean
-from jaxlosses.core.signatures import check_option_values
+from jaxlosses.core.errors import did_you_mean, shown
 from jaxlosses.objective.frozen import frozen
+from jaxlosses.objective.schedule_arguments import check_evaluates, to_arguments
 
 __all__ = ["Schedule", "schedule"]
 
@@ -40,7 +40,7 @@ def schedule(name: str, **options: Any) -> Schedule:
         A function of the step, for instance for a term's `weight`.
 
     Raises:
-        ValueError: if optax has no such schedule, or it no such argument.
+        ValueError: if optax has no such schedule, it no such argument, or an argument cannot be what it is given.
 
     Example:
         >>> import jaxlosses as jl
@@ -48,24 +48,19 @@ def schedule(name: str, **options: Any) -> Schedule:
         >>> float(warm(250))
         0.5
     """
+    return make_schedule(name, options)
+
+
+def make_schedule(name: Any, options: Mapping[Any, Any]) -> Schedule:
+    """A schedule whose name and arguments are data, of which any may be wrong."""
     known = [word for word in dir(optax.schedules) if not word.startswith(("_", "inject", "Inject"))]
     known = [word for word in known if inspect.isfunction(getattr(optax, word, None))]
     if name not in known:
-        raise ValueError(f"optax has no schedule {name!r}{did_you_mean(name, known)}")
-    signature = inspect.signature(getattr(optax, name))
-    for option in options:
-        if option not in signature.parameters:
-            raise ValueError(
-                f"schedule {name!r} has no argument {option!r}{did_you_mean(option, signature.parameters)}"
-            )
-    check_option_values(f"schedule {name!r}", getattr(optax, name), options)
-    try:
-        signature.bind(**options)
-    except TypeError as error:
-        raise ValueError(f"schedule {name!r}: {error}") from None
-    if isinstance(by_step := options.get("boundaries_and_scales"), Mapping):  # TOML and JSON write steps as strings
-        options["boundaries_and_scales"] = {int(step): scale for step, scale in by_step.items()}
-    return Schedule(name, frozen(options))
+        raise ValueError(f"optax has no schedule {shown(name)}{did_you_mean(name, known, f'there are {known}')}")
+    arguments = to_arguments(name, getattr(optax, name), frozen(options))
+    made = Schedule(name, frozen(arguments))
+    check_evaluates(f"schedule {name!r}", made)
+    return made
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,29 +4,38 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxlosses.combine import get_combiner
-from jaxlosses.core.errors import did_you_mean, with_choices
+from jaxlosses.core.errors import did_you_mean, shown, with_choices
+from jaxlosses.core.ranges import ANY, check_option_ranges, range_problem
 from jaxlosses.core.signatures import (
     SHARED_KEYWORDS,
     SYNONYMS,
     accepts_var_keyword,
     check_option_values,
+    is_of_this_library,
     max_inputs,
     options_of,
 )
+from jaxlosses.objective.schedule_arguments import LARGEST_STEP
 from jaxlosses.objective.term import Term, enabled_terms
 
 
 def validate_objective(terms: Mapping[str, Term], boundaries: Sequence[int], combine: str | Mapping[str, Any]) -> None:
     """Raise for what is invalid, in words that name the term and suggest the fix."""
+    if not isinstance(terms, Mapping):
+        raise ValueError(f"terms must be a dict of a jaxlosses.Term for each name, got {shown(terms)}")
     combiner = get_combiner(combine)
     if not isinstance(boundaries, tuple) or not all(type(step) is int for step in boundaries):
         given = list(boundaries) if isinstance(boundaries, tuple) else boundaries
         raise ValueError(f"boundaries must be a list of steps (integers), got {given!r}")
     if any(step <= 0 for step in boundaries) or sorted(set(boundaries)) != list(boundaries):
         raise ValueError(f"boundaries must be increasing steps > 0, got {boundaries}")
+    if any(step > LARGEST_STEP for step in boundaries):
+        raise ValueError(f"boundaries must be steps of at most 64 bits, got {shown(boundaries)}")
     if not terms:
         raise ValueError("an objective needs at least one term")
     for name, term in terms.items():
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f"the name of a term must be a string, got {name!r}")
         if not isinstance(term, Term):
             raise ValueError(f"term {name!r}: must be a jaxlosses.Term, got {term!r}")
         try:
@@ -49,7 +58,7 @@ def _check_fields(term: Term) -> None:
         raise ValueError(f"loss must be a registered name or a function, got {term.loss!r}")
     for field, what, kind in (("inputs", "paths", Mapping | Sequence), ("options", "keywords of the loss", Mapping)):
         if not isinstance(getattr(term, field), kind):
-            raise ValueError(f"{field} must be {what}, got {getattr(term, field)!r}")
+            raise ValueError(f"{field} must be {what}, got {shown(getattr(term, field))}")
     for field in ("start", "stop", "ramp"):
         number = getattr(term, field)
         if not (number is None and field == "stop") and type(number) is not int:
@@ -64,10 +73,19 @@ def _check_fields(term: Term) -> None:
         "sample_weights": (term.sample_weights,),
     }.items():
         for path in paths:
-            if not isinstance(path, str) and not callable(path) and not (path is None and field != "inputs"):
-                raise ValueError(f"{field} must be a path into the data, such as 'batch.label', got {path!r}")
-    if not callable(term.weight) and (isinstance(term.weight, bool) or not isinstance(term.weight, int | float)):
-        raise ValueError(f"weight must be a number or a function of the step, got {term.weight!r}")
+            if not _is_path(path) and not (path is None and field != "inputs"):
+                raise ValueError(f"{field} must be a path into the data, such as 'batch.label', got {shown(path)}")
+    if callable(term.weight):
+        return
+    if isinstance(term.weight, bool) or not isinstance(term.weight, int | float):
+        raise ValueError(f"weight must be a number or a function of the step, got {shown(term.weight)}")
+    if problem := range_problem(ANY, term.weight):
+        raise ValueError(f"weight {problem}")
+
+
+def _is_path(path: Any) -> bool:
+    """Whether it is a function, or names with dots between them."""
+    return callable(path) or (isinstance(path, str) and all(step.strip() for step in path.split(".")))
 
 
 def _check_options(term: Term) -> None:
@@ -81,7 +99,10 @@ def _check_options(term: Term) -> None:
             hint = with_choices(did_you_mean(option, known), "options", known)
             raise ValueError(f"loss {spec.name!r} has no option {option!r}{hint}")
     sweep = "; what changes or is learned is an input: its path goes into inputs={{..., {option!r}: {value!r}}}"
-    check_option_values(f"loss {spec.name!r}", spec.function, term.options, sweep)
+    is_ours = is_of_this_library(spec.function)
+    check_option_values(f"loss {spec.name!r}", spec.function, term.options, sweep, lists=not is_ours)
+    if is_ours:
+        check_option_ranges(f"loss {spec.name!r}", spec.name, term.options)
 
 
 def _check_inputs(term: Term) -> None:
@@ -123,22 +144,27 @@ def _check_stages(term: Term, boundaries: Sequence[int]) -> None:
     last = len(boundaries)
     stages = f"boundaries {boundaries} make stages 0 to {last}" if last else "without boundaries there is only stage 0"
     if not 0 <= term.start <= last:
-        raise ValueError(f"start={term.start}, but {stages}")
+        raise ValueError(f"start={shown(term.start)}, but {stages}")
     if term.stop is not None and not term.start < term.stop <= last + 1:
-        raise ValueError(f"start={term.start} and stop={term.stop} are never active, as {stages}")
+        raise ValueError(f"start={term.start} and stop={shown(term.stop)} are never active, as {stages}")
+    if not 0 <= term.ramp <= LARGEST_STEP:
+        raise ValueError(f"ramp={shown(term.ramp)} must be a number of steps >= 0, of at most 64 bits")
     if term.ramp and not term.start:
         raise ValueError(
             f"ramp={term.ramp} at start=0 fades in from nothing; did you mean weight=optax.linear_schedule?"
         )
-    if term.ramp < 0:
-        raise ValueError(f"ramp={term.ramp} must be a number of steps >= 0")
 
 
 def _check_sign(term: Term, combine: str | Mapping[str, Any]) -> None:
-    """Refuse a loss that may be negative under a combiner that takes its logarithm, or divides by its variance."""
+    """Refuse what may be negative under a combiner that takes a loss's logarithm, or divides by its variance."""
+    name = combine if isinstance(combine, str) else combine["name"]
+    if isinstance(term.weight, int | float) and term.weight < 0:
+        raise ValueError(
+            f"weight={term.weight}, and combine={name!r} needs weights >= 0; fixed=True adds the term beside what is "
+            "combined"
+        )
     if (why := term.spec.may_be_negative(term.options)) is None:
         return
-    name = combine if isinstance(combine, str) else combine["name"]
     raise ValueError(
         f"loss {term.spec.name!r} may be negative{why}, and combine={name!r} needs losses >= 0; "
         "choose another variant, or fixed=True to add it beside what is combined"

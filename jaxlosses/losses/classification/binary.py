@@ -186,7 +186,7 @@ def binary_cross_entropy(
     Args:
         probabilities: `(...)`, p in [0, 1].
         labels: `(...)`, t in [0, 1], the same shape.
-        eps: ε > 0, the floor, with zero gradient below it; None for the machine epsilon of the precision computed in.
+        eps: ε >= 0, the floor, with zero gradient below it; None for the machine epsilon of the precision computed in.
         where: bool, a prefix of the shape; True counts. `jaxlosses.core.reduction` explains this and the next two.
         sample_weights: numbers >= 0, a prefix of the shape.
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.

@@ -135,7 +135,7 @@ def log_loss(
     Args:
         probabilities: `(..., C)`, in [0, 1].
         labels: `(...)`, class ids in [0, C); or `(..., C)`, distributions.
-        eps: ε > 0, the floor, with zero gradient below it; None for the machine epsilon of the precision computed in.
+        eps: ε >= 0, the floor, with zero gradient below it; None for the machine epsilon of the precision computed in.
         axis: the class axis of the probabilities.
         class_weights: `(C,)`, w >= 0.
         ignore_label: a class id that counts as masked, such as -100 or 255.

@@ -39,7 +39,7 @@ def select_parameters(call: str, tree: Any, select: Select | None) -> list[tuple
         select: which of them count; None for all.
 
     Raises:
-        ValueError: if `select` takes none of them.
+        ValueError: if `select`, or one of its patterns, takes none of them.
         TypeError: if `select` is neither patterns nor a function, or a leaf is no array.
     """
     # Complex arrays go on to the penalty, which refuses them.
@@ -50,6 +50,10 @@ def select_parameters(call: str, tree: Any, select: Select | None) -> list[tuple
         selected = [(path, x) for path, x in parameters if select(path, x)]
     else:
         patterns = _to_patterns(call, select)
+        idle = [pattern for pattern in patterns if not any(_matches(path, pattern) for path, _ in parameters)]
+        if idle and len(patterns) > 1:
+            known = _known_paths(idle[0], [path for path, _ in parameters])
+            raise ValueError(f"{call}: {idle[0]!r} in select={select!r} takes no parameter; {known}")
         selected = [(path, x) for path, x in parameters if any(_matches(path, pattern) for pattern in patterns)]
     if not selected:
         known = _known_paths(select, [path for path, _ in parameters])
@@ -78,11 +82,14 @@ def _leaves(node: Any) -> list[tuple[_KeyPath, Any]]:
 
 def _nnx_leaves(node: Any) -> list[tuple[_KeyPath, Any]]:
     """The `nnx.Param`s of a module or state; one without any Variable (`nnx.as_pure`) is a tree like any other."""
+    if _is_instance(node, "flax.nnx", {"FlatState"}):  # a sequence of pairs, which JAX flattens to positions
+        node = {"/".join(map(str, path)): leaf for path, leaf in node}
     leaves = jax.tree_util.tree_leaves_with_path(node, is_leaf=_is_box)
     variables = [(keys, leaf) for keys, leaf in leaves if _is_box(leaf)]
     if not variables:
         return leaves
-    # Layers that share a Variable have one parameter, as in `nnx.state`.
+    # Layers that share a Variable have one parameter, as in `nnx.state`. (Not inside `jax.jit(f)(module)`, where JAX
+    # hands over two Variables: `nnx.jit`, or `nnx.split` outside, keep them one.)
     unique: dict[int, tuple[_KeyPath, Any]] = {}
     for keys, variable in variables:
         unique.setdefault(id(variable), (keys, variable))

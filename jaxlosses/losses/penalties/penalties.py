@@ -16,6 +16,9 @@ says which of them, by their paths, and leaves out biases and scales:
     >>> print(jl.l2_penalty(params, select="*/kernel"))
     5.25
 
+A Variable that two layers of an nnx module share is one parameter, and counts once. `jax.jit(f)(module)` makes two of
+it before a penalty can see that: give the module to `nnx.jit`, or `nnx.split` it first.
+
 A path looks like `"dense/kernel"` in Flax (nnx and linen), `"linear/w"` in Haiku, `"layers/0/weight"` in Equinox.
 In a pattern `*` stands for anything, `/` included, and `"*/kernel"` takes a `kernel` at the top level too. Several
 patterns in a list take what any of them takes, and a function of (path, leaf) says everything else, such as
@@ -56,7 +59,6 @@ _register = functools.partial(
 
 
 @_register("l1_penalty", aliases=("lasso",), citation="doi:10.1111/j.2517-6161.1996.tb02080.x")
-@public_function
 def l1_penalty(params: Any, *, select: Select | None = None) -> Float[Array, ""]:
     """L1 (lasso) penalty of a parameter tree, for sparse weights: the sum of their absolute values.
 
@@ -71,7 +73,7 @@ def l1_penalty(params: Any, *, select: Select | None = None) -> Float[Array, ""]
         A scalar, at least 0.
 
     Raises:
-        ValueError: if `select` takes no parameter; the message lists some that there are.
+        ValueError: if `select`, or one of its patterns, takes no parameter; the message lists some that there are.
         TypeError: if a leaf is complex, or no array.
 
     Example:
@@ -86,7 +88,6 @@ def l1_penalty(params: Any, *, select: Select | None = None) -> Float[Array, ""]
 
 
 @_register("l2_penalty", aliases=("ridge",), citation="doi:10.1080/00401706.1970.10488634")
-@public_function
 def l2_penalty(params: Any, *, half: bool = False, select: Select | None = None) -> Float[Array, ""]:
     """L2 (ridge) penalty of a parameter tree, which shrinks large weights most: the sum of their squares.
 
@@ -104,7 +105,7 @@ def l2_penalty(params: Any, *, half: bool = False, select: Select | None = None)
         A scalar, at least 0.
 
     Raises:
-        ValueError: if `select` takes no parameter; the message lists some that there are.
+        ValueError: if `select`, or one of its patterns, takes no parameter; the message lists some that there are.
         TypeError: if a leaf is complex, or no array.
 
     Example:
@@ -120,7 +121,6 @@ def l2_penalty(params: Any, *, half: bool = False, select: Select | None = None)
 
 
 @_register("elastic_net_penalty", aliases=("elastic_net",), citation="doi:10.1111/j.1467-9868.2005.00503.x")
-@public_function
 def elastic_net_penalty(
     params: Any, *, alpha: Number = 1.0, l1_ratio: Number = 0.5, select: Select | None = None
 ) -> Float[Array, ""]:
@@ -141,7 +141,7 @@ def elastic_net_penalty(
         A scalar, at least 0.
 
     Raises:
-        ValueError: if `select` takes no parameter; the message lists some that there are.
+        ValueError: if `select`, or one of its patterns, takes no parameter; the message lists some that there are.
         TypeError: if a leaf is complex, or no array.
 
     Example:

@@ -83,6 +83,15 @@ def test_nnx_variables_that_layers_share_count_once():
 
     assert jl.l2_penalty(Tied()) == jl.l2_penalty(nnx.state(Tied())) == 9
     assert paths_of(Tied()) == ["embed"]
+    assert nnx.jit(jl.l2_penalty)(Tied()) == 9
+
+
+def test_a_flat_state_has_the_paths_of_its_state():
+    state = nnx.state(Encoder())
+    flat = nnx.to_flat_state(state)
+    assert paths_of(flat) == paths_of(state)
+    assert jl.l2_penalty(flat) == jl.l2_penalty(state)
+    assert jl.l2_penalty(flat, select="*/kernel") == jl.l2_penalty(state, select="*/kernel")
 
 
 def test_nnx_variables_of_other_kinds():
@@ -163,7 +172,7 @@ TREE = {"kernel": jnp.array([2.0]), "block": {"kernel": jnp.array([3.0]), "bias"
         ("*/*/kernel", 9),
         (["kernel", "*/bias"], 29),
         (("block/kernel",), 9),
-        (["*/none", "block/kernel"], 9),
+        (["*/bias", "block/kernel"], 34),
     ],
 )
 def test_patterns(select, expected):
@@ -193,6 +202,12 @@ def test_a_select_that_takes_nothing_is_an_error(penalty):
         penalty(TREE, select=lambda path, leaf: False)
     with pytest.raises(ValueError, match=r"takes no parameter; there are no floating arrays \(or, for nnx, no nnx"):
         penalty({"steps": jnp.array(7)}, select="*")
+    with pytest.raises(
+        ValueError,
+        match=rf"^{name}: '\*/kernle' in select=\['\*/bias', '\*/kernle'\] takes no parameter; there are {paths}; did you "
+        r"mean '\*/kernel'\?$",
+    ):
+        penalty(TREE, select=["*/bias", "*/kernle"])
     with pytest.raises(ValueError, match=r"select=\[\] takes no parameter"):
         penalty(TREE, select=[])
     many = {f"layer{index}": jnp.ones(1) for index in range(9)}
@@ -218,7 +233,7 @@ def test_no_framework_is_imported():
     assert not {"flax", "nnx", "equinox", "haiku"} & set(vars(module))
 
 
-@pytest.mark.parametrize("select", ["*/kernel", ["*/kernel", "head/*"]])
+@pytest.mark.parametrize("select", ["*/kernel", ["*/kernel", "encoder/kernel"]])
 def test_patterns_are_options_of_a_term(select):
     term = jl.Term("l2_penalty", "model", weight=0.5, options={"select": select})
     objective = jl.Objective({"fit": jl.Term("squared_error", ("out", "y")), "decay": term})

@@ -56,7 +56,7 @@ def global_offset(size: int, axis_name: AxisName | None) -> Int[Array, ""] | int
 
 
 def check_axis_name(call: str, axis_name: AxisName | None) -> None:
-    """Raise inside `shard_map` unless it is said whether the devices' parts of the batch belong together.
+    """Raise for an axis that is not there; and inside `shard_map` unless it is said what the batch is.
 
     There JAX knows the axes that are manual. (Inside `vmap` there is none: a batch of batches.)
     """
@@ -66,6 +66,14 @@ def check_axis_name(call: str, axis_name: AxisName | None) -> None:
             f"{call}: the batch is spread over devices here (mesh axes {manual}), and its examples depend on each "
             f"other; give axis_name={axes} for the batch of all devices, or axis_name=() if each device's own is meant"
         )
+    if _axes(axis_name):
+        try:
+            jax.lax.axis_size(axis_name)
+        except NameError:
+            raise ValueError(
+                f"{call}: axis_name={axis_name!r} is no mapped axis here; it is for calls inside jax.shard_map or "
+                "jax.pmap over that axis, and on one device, or under jit alone, it is not needed"
+            ) from None
 
 
 def manual_axes() -> tuple[str, ...]:

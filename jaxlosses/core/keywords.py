@@ -179,7 +179,7 @@ def _word_or_integers(what: str, value: Any, precision: Callable[[], Any]) -> st
 
 def _axis_name(what: str, value: Any, precision: Callable[[], Any]) -> Hashable:
     names = value if isinstance(value, tuple) else (value,)
-    if all(isinstance(name, Hashable) and not isinstance(name, jax.Array | float | bool) for name in names):
+    if all(isinstance(name, Hashable) and not isinstance(name, jax.Array | float | int) for name in names):
         return value
     raise _wrong(what, "the name of a mapped axis, or a tuple of names", value, is_static=True)
 

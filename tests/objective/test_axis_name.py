@@ -74,3 +74,16 @@ def test_given_negatives_on_devices():
     local = lambda data, queue: objective({**data, "queue": queue}, axis_name="data")[0]  # noqa: E731
     total = jax.jit(jax.shard_map(local, mesh=mesh, in_specs=(P("data"), P()), out_specs=P()))(DATA, queue)
     np.testing.assert_allclose(total, objective({**DATA, "queue": queue})[0], rtol=1e-5)
+
+
+def test_an_axis_name_that_is_not_mapped_is_explained():
+    x = np.ones((4, 2), np.float32)
+    for name, call in {
+        "n_pair_loss": lambda: jl.n_pair_loss(x, x, axis_name="rows"),
+        "info_nce_loss": lambda: jl.info_nce_loss(x, x, axis_name=("rows",)),
+        "batch_all_triplet_loss": lambda: jl.batch_all_triplet_loss(x, [0, 0, 1, 1], axis_name="rows"),
+        "dice_loss": lambda: jl.dice_loss(x, x, class_axis=None, per_image=False, axis_name="rows"),
+        "sigmoid_focal_loss": lambda: jl.sigmoid_focal_loss(x, x, normalizer="positives", axis_name="rows"),
+    }.items():
+        with pytest.raises(ValueError, match=f"{name}: axis_name=.*rows.* is no mapped axis here"):
+            call()

@@ -20,7 +20,7 @@ _WRONG: dict[str, tuple[Any, ...]] = {
     "word": ("no such word", 0, True, (), np.ones(2)),
     "integer": ("255", 0.5, True, (0, 1), [0], np.ones(2, int), 2**70),
     "word or integers": ("no such word", 1, 0.5, [0.5], [[0]]),
-    "axis name": ([0], {}, np.ones(2)),
+    "axis name": ([0], {}, 1, np.ones(2)),
     "function": ("no function", 1.0),
 }
 _STATIC = ("flag", "word", "integer", "word or integers", "axis name")

@@ -30,6 +30,7 @@ import functools
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 
 from jaxlosses.core import checks
 from jaxlosses.core.errors import one_of
@@ -53,8 +54,8 @@ _register = functools.partial(register, family="adversarial", minimum=0.0, examp
 
 @_register("discriminator_loss", domain=("logits", "logits"), citation="arXiv:1406.2661")
 def discriminator_loss(
-    real_logits: ArrayLike,
-    fake_logits: ArrayLike,
+    real_logits: ArrayLike | None,
+    fake_logits: ArrayLike | None,
     *,
     variant: str = "minimax",
     real_label: Number = 1.0,
@@ -66,9 +67,12 @@ def discriminator_loss(
 
         l = -log σ(d) - log(1 - σ(d'))   or, for least squares,   ((d - 1)² + d'²)/2
 
+    Each side has a term of its own, so one may be None: two calls where there are not as many generated samples as real
+    ones. In an objective that is `jl.Term("discriminator_loss", {"fake_logits": "out.fake"})` beside one of the others.
+
     Args:
-        real_logits: `(...)`, d = D(x), any numbers; one per sample, or per patch.
-        fake_logits: `(...)`, d' = D(G(z)), the same shape.
+        real_logits: `(...)`, d = D(x), any numbers; one per sample, or per patch. None for the other side alone.
+        fake_logits: `(...)`, d' = D(G(z)), the same shape. None for the real side alone.
         variant: `"minimax"`, `"non_saturating"` (the same for this side) or `"least_squares"`.
         real_label: what D is to say about real samples; 0.9 is one-sided label smoothing.
         where: bool, a prefix of the shape; True counts. `jaxlosses.core.reduction` explains this and the next two.
@@ -76,10 +80,10 @@ def discriminator_loss(
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
     Returns:
-        `(...)`, at least 0, and 2 log 2 for a D that knows nothing; or what `reduction` makes of it.
+        `(...)`, at least 0, and 2 log 2 (one side: log 2) for a D that knows nothing; or what `reduction` makes of it.
 
     Raises:
-        ValueError: if the shapes differ, or `variant` is another.
+        ValueError: if the shapes differ, both sides are None, or `variant` is another.
 
     Example:
         >>> import jaxlosses as jl
@@ -93,14 +97,25 @@ def discriminator_loss(
         arXiv:1611.04076. One-sided smoothing: Salimans et al., 2016, arXiv:1606.03498.
     """
     one_of("discriminator_loss", "variant", variant, VARIANTS)
-    real, fake, mask = checks.prepare_same_shape(
-        "discriminator_loss", where, sample_weights, real_logits=real_logits, fake_logits=fake_logits
-    )
-    real_label = jnp.asarray(real_label, real.dtype)
+    sides = {"real_logits": real_logits, "fake_logits": fake_logits}
+    given = {name: logits for name, logits in sides.items() if logits is not None}
+    if not given:
+        raise ValueError("discriminator_loss: real_logits and fake_logits are both None; at least one side is needed")
+    *logits, mask = checks.prepare_same_shape("discriminator_loss", where, sample_weights, **given)
+    costs = {"real_logits": _real_cost, "fake_logits": _fake_cost}
+    values = [costs[name](d, variant, real_label) for name, d in zip(given, logits, strict=True)]
+    return reduce(sum(values[1:], values[0]), mask, reduction)
+
+
+def _real_cost(d: Float[Array, "*s"], variant: str, real_label: Number) -> Float[Array, "*s"]:
+    real_label = jnp.asarray(real_label, d.dtype)
     if variant == "least_squares":
-        return reduce(((real - real_label) ** 2 + fake**2) / 2, mask, reduction)
-    real_cost = multiply_inf_safe(real_label, softplus(-real)) + multiply_inf_safe(1 - real_label, softplus(real))
-    return reduce(real_cost + softplus(fake), mask, reduction)
+        return (d - real_label) ** 2 / 2
+    return multiply_inf_safe(real_label, softplus(-d)) + multiply_inf_safe(1 - real_label, softplus(d))
+
+
+def _fake_cost(d: Float[Array, "*s"], variant: str, _: Number) -> Float[Array, "*s"]:
+    return d**2 / 2 if variant == "least_squares" else softplus(d)
 
 
 @_register(

@@ -238,7 +238,8 @@ def _parts_per_example(term: Term, inputs: dict[str | int, Any], where: Any, wei
 
 def _call(term: Term, inputs: dict[str | int, Any], **keywords: Any) -> Any:
     named = {key: x for key, x in inputs.items() if isinstance(key, str)}
-    by_position = [named.pop(key) for key in term.spec.inputs if key in named] if named else list(inputs.values())
+    # An input without a path is one that may be None.
+    by_position = [named.pop(key, None) for key in term.spec.inputs] if named else list(inputs.values())
     return term.spec.function(*by_position, **named, **thawed(term.options), **keywords)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from jaxlosses.combine import get_combiner
 from jaxlosses.core.errors import did_you_mean, shown, with_choices
+from jaxlosses.core.keywords import is_optional
 from jaxlosses.core.ranges import ANY, check_option_ranges, range_problem
 from jaxlosses.core.signatures import (
     SHARED_KEYWORDS,
@@ -14,6 +15,7 @@ from jaxlosses.core.signatures import (
     is_of_this_library,
     max_inputs,
     options_of,
+    parameters_of,
 )
 from jaxlosses.objective.schedule_arguments import LARGEST_STEP
 from jaxlosses.objective.term import Term, enabled_terms
@@ -117,7 +119,9 @@ def _check_inputs(term: Term) -> None:
 def _check_input_names(term: Term) -> None:
     spec, names = term.spec, [str(name) for name in term.inputs]
     known = (*spec.inputs, *options_of(spec.function))
-    if missing := [name for name in spec.inputs if name not in names]:
+    missing = [name for name in spec.inputs if name not in names]
+    needed = [name for name in missing if not is_optional(parameters_of(spec.function)[name].annotation)]
+    if needed or (missing and len(missing) == len(spec.inputs)):
         raise ValueError(f"loss {spec.name!r} takes {spec.inputs}, inputs has no {missing[0]!r}: {names}")
     for name in names:
         field = name if name in SHARED_KEYWORDS else None if name in known else SYNONYMS.get(name)

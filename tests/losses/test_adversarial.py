@@ -108,3 +108,26 @@ def test_an_unknown_variant_raises():
         match=r"^generator_loss: variant must be one of 'minimax', 'non_saturating', 'least_squares', got 'lsgan'",
     ):
         jl.generator_loss(FAKE, variant="lsgan")
+
+
+def test_each_side_of_the_discriminator_alone():
+    real, fake = np.array([1.5, -2.0, 0.3], np.float32), np.array([[-0.5, 4.0]], np.float32)
+    softplus = lambda x: np.logaddexp(0, x)  # noqa: E731
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6)  # noqa: E731
+    close(jl.discriminator_loss(real, None), softplus(-real))
+    close(jl.discriminator_loss(None, fake), softplus(fake))
+    close(jl.discriminator_loss(real, None, real_label=0.9), 0.9 * softplus(-real) + 0.1 * softplus(real))
+    close(jl.discriminator_loss(real, None, variant="least_squares"), (real - 1) ** 2 / 2)
+    close(jl.discriminator_loss(None, fake, variant="least_squares", reduction="sum"), (fake**2 / 2).sum())
+    with pytest.raises(ValueError, match="discriminator_loss: real_logits and fake_logits are both None"):
+        jl.discriminator_loss(None, None)
+    sides = {
+        "real": jl.Term("discriminator_loss", {"real_logits": "real"}),
+        "fake": jl.Term("discriminator_loss", {"fake_logits": "fake"}),
+    }
+    objective = jl.Objective(sides)
+    assert jl.Objective.from_config(objective.to_config()) == objective
+    total, _ = objective({"real": real, "fake": fake})
+    close(total, softplus(-real).mean() + softplus(fake).mean())
+    with pytest.raises(ValueError, match="term 'none': loss 'discriminator_loss' takes"):
+        jl.Objective({"none": jl.Term("discriminator_loss", {})})

@@ -26,6 +26,7 @@ Each side is differentiated by its own parameters: stop the gradient of what bel
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -98,7 +99,7 @@ def discriminator_loss(
     """
     one_of("discriminator_loss", "variant", variant, VARIANTS)
     sides = {"real_logits": real_logits, "fake_logits": fake_logits}
-    given = {name: logits for name, logits in sides.items() if logits is not None}
+    given: dict[str, Any] = {name: logits for name, logits in sides.items() if logits is not None}
     if not given:
         raise ValueError("discriminator_loss: real_logits and fake_logits are both None; at least one side is needed")
     *logits, mask = checks.prepare_same_shape("discriminator_loss", where, sample_weights, **given)
@@ -169,7 +170,12 @@ def generator_loss(
     return reduce(-softplus(fake) if variant == "minimax" else softplus(-fake), mask, reduction)
 
 
-@_register("cycle_consistency_loss", domain=("any number", "any number"), citation="arXiv:1703.10593")
+@_register(
+    "cycle_consistency_loss",
+    domain=("any number", "any number"),
+    citation="arXiv:1703.10593",
+    homogeneous_degree=1,
+)
 def cycle_consistency_loss(
     cycled: ArrayLike,
     images: ArrayLike,
@@ -205,13 +211,11 @@ def cycle_consistency_loss(
     Reference:
         Zhu, Park, Isola and Efros, Unpaired Image-to-Image Translation, 2017, arXiv:1703.10593.
     """
-    cycled, images, mask = checks.prepare_same_shape(
-        "cycle_consistency_loss", where, sample_weights, cycled=cycled, images=images
-    )
-    return reduce(abs_zero_grad(cycled - images), mask, reduction)
+    r, mask = checks.prepare_residuals("cycle_consistency_loss", where, sample_weights, cycled=cycled, images=images)
+    return reduce(abs_zero_grad(r), mask, reduction)
 
 
-@_register("identity_loss", domain=("any number", "any number"), citation="arXiv:1703.10593")
+@_register("identity_loss", domain=("any number", "any number"), citation="arXiv:1703.10593", homogeneous_degree=1)
 def identity_loss(
     mapped: ArrayLike,
     images: ArrayLike,
@@ -248,7 +252,5 @@ def identity_loss(
         Zhu, Park, Isola and Efros, Unpaired Image-to-Image Translation, 2017, arXiv:1703.10593, after Taigman, Polyak
         and Wolf, 2016, arXiv:1611.02200.
     """
-    mapped, images, mask = checks.prepare_same_shape(
-        "identity_loss", where, sample_weights, mapped=mapped, images=images
-    )
-    return reduce(abs_zero_grad(mapped - images), mask, reduction)
+    r, mask = checks.prepare_residuals("identity_loss", where, sample_weights, mapped=mapped, images=images)
+    return reduce(abs_zero_grad(r), mask, reduction)

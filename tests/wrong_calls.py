@@ -171,6 +171,8 @@ def wrong_call(rng: random.Random) -> tuple[str, str, str, Callable[[], Any]]:
     elif kind in ("keyword", "traced"):
         argument = rng.choice(own)
         wrong = rng.choice(FOR_KEYWORDS)
+        while argument == "select" and callable(wrong):  # a user's function, whose errors are the user's
+            wrong = rng.choice(FOR_KEYWORDS)
         if kind == "traced":
             number = rng.choice([0.5, 1, True, np.ones(2, np.float32)])
             rest = dict(keywords)

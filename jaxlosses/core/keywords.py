@@ -34,7 +34,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _Check = Callable[[str, Any, Callable[[], Any]], Any]
 """From the beginning of a message ("call: keyword"), a value and the inputs' precision to the value that is used."""
 
-_INT32 = np.iinfo(np.int32)
+_INT32, _FLOAT32 = np.iinfo(np.int32), np.finfo(np.float32)
 
 
 def check_keywords(name: str, function: _F, *, values: bool = True, ranges: bool = False) -> _F:
@@ -132,8 +132,9 @@ def _number(what: str, value: Any, precision: Callable[[], Any]) -> Any:
         if not _is_real(array.dtype) or array.ndim or isinstance(value, Sequence):
             raise _wrong(what, "a number", value)
         value = float(array) if jnp.issubdtype(array.dtype, jnp.floating) else int(array)
-    if isinstance(value, float):
-        return float(value)  # NumPy's float64 is one, and would widen float32 under x64
+    if isinstance(value, float):  # NumPy's float64 is one, and would widen float32 under x64
+        beyond = abs(value) > _FLOAT32.max and jnp.result_type(float) == jnp.float32
+        return math.copysign(math.inf, value) if beyond else float(value)
     if abs(value) <= _INT32.max:
         return int(value)
     if abs(value) > 10**300:
@@ -179,7 +180,7 @@ def _word_or_integers(what: str, value: Any, precision: Callable[[], Any]) -> st
 
 def _axis_name(what: str, value: Any, precision: Callable[[], Any]) -> Hashable:
     names = value if isinstance(value, tuple) else (value,)
-    if all(isinstance(name, Hashable) and not isinstance(name, jax.Array | float | int) for name in names):
+    if all(isinstance(name, Hashable) and not isinstance(name, jax.Array | np.generic | float | int) for name in names):
         return value
     raise _wrong(what, "the name of a mapped axis, or a tuple of names", value, is_static=True)
 

@@ -204,7 +204,8 @@ def _look_up(loss: str, maps: FeatureMaps, path: str, wanted_by: str) -> Any:
 
 def _weights_by_path(loss: str, argument: str, tree: Any) -> dict[str, Array]:
     """The numbers of a tree, by path; a vector stands for the list of its entries."""
-    leaves = jax.tree_util.tree_leaves_with_path(list(tree) if np.ndim(tree) == 1 else tree)
+    is_vector = isinstance(tree, jax.Array | np.ndarray) and tree.ndim == 1
+    leaves = jax.tree_util.tree_leaves_with_path(list(tree) if is_vector else tree)
     weights = {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
     for path, leaf in weights.items():
         weight = checks.to_array(loss, argument + path, leaf)

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float
 
@@ -31,18 +32,19 @@ def _abs_zero_grad_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[A
 def safe_divide(x: Float[Array, "*#s"], y: Float[Array, "*#s"], otherwise: float = 0.0) -> Float[Array, "*#s"]:
     """The quotient `x / y`, and `otherwise` with zero gradient where `y` is 0 (or so small that 1/y overflows)."""
     none = jnp.abs(y) < jnp.finfo(y.dtype).tiny
-    return jnp.where(none, otherwise, _quotient(x, jnp.where(none, 1, y)))
+    return jnp.where(none, otherwise, quotient(x, jnp.where(none, 1, y)))
 
 
 # JAX differentiates a quotient through 1/y², which overflows long before 1/y does, and then 0 · inf is NaN.
 @jax.custom_jvp
-def _quotient(x: Array, y: Array) -> Array:
+def quotient(x: Float[Array, "*#s"], y: Float[Array, "*#s"]) -> Float[Array, "*#s"]:
+    """`x / y` for y other than 0, with derivatives that are right as long as they and 1/y fit."""
     return x / y
 
 
-@_quotient.defjvp
+@quotient.defjvp
 def _quotient_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    q = _quotient(*primals)
+    q = quotient(*primals)
     return q, (tangents[0] - q * tangents[1]) * _reciprocal(primals[1])
 
 
@@ -230,3 +232,15 @@ def log1m_prob(
     """The logarithm of 1 - p, from `logsumexp_parts` and `log_sum_others`: exact near p = 1, and finite there."""
     likely = log_p > -0.5  # p > 0.6: only the largest class can be that, and for it 1 - p is the rest
     return jnp.where(likely, log_sum_others - log_normalizer, jnp.log1p(-jnp.exp(jnp.where(likely, -1.0, log_p))))
+
+
+def power_of_two_near(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """A power of two near |x|, by which one can divide without rounding; 1 for 0 and for what is not finite.
+
+    It and its reciprocal are normal numbers, and it is constant for derivatives.
+    """
+    tiny, bits = float(jnp.finfo(x.dtype).tiny), f"uint{jnp.finfo(x.dtype).bits}"
+    exponent_bits = np.asarray(np.inf, x.dtype).view(bits)  # infinity has all of them, and no others
+    exponent = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(x), bits) & exponent_bits
+    power = jax.lax.bitcast_convert_type(exponent, x.dtype)
+    return jnp.where((power == 0) | ~jnp.isfinite(power), 1, jnp.clip(power, tiny, 1 / tiny))

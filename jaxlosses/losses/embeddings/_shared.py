@@ -6,6 +6,7 @@ blockwise_vmap                        rows in blocks, so that memory grows with 
 AnchorContext, reduce_over_anchors    one anchor against its positives and negatives in the batch
 hinge                                 the triplet loss of two distances
 candidate_cross_entropy               one positive among candidates
+excess_scale, scaled_logits, enlarge  logits that are too large
 """
 
 import functools
@@ -21,9 +22,10 @@ from jaxlosses.core import checks, collectives
 from jaxlosses.core.collectives import AxisName
 from jaxlosses.core.labels import pick
 from jaxlosses.core.masks import LossMask
-from jaxlosses.core.numerics import logsumexp_parts, safe_divide, softplus
+from jaxlosses.core.numerics import matmul_full_precision, power_of_two_near, safe_divide, softplus
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, Reduced
+from jaxlosses.losses.embeddings._lengths import has_extreme_rows, norm, squared_norm
 from jaxlosses.registry import register
 
 register_embedding_loss = functools.partial(
@@ -105,10 +107,14 @@ def blockwise_vmap(function: Callable[..., Any], block_size: int | None, *arrays
 
 
 class AnchorContext(NamedTuple):
-    """One anchor, its partners, and which of them are its positives (of its label) and negatives (of other labels)."""
+    """One anchor, its partners, and which of them are its positives (of its label) and negatives (of other labels).
+
+    `extreme` says whether any of them is so long or so short that `norm` needs care.
+    """
 
     anchor: Float[Array, "features"]
     partners: Float[Array, "partners features"]
+    extreme: Bool[Array, ""]
     positive: Bool[Array, "partners"]
     negative: Bool[Array, "partners"]
 
@@ -116,9 +122,17 @@ class AnchorContext(NamedTuple):
         """The anchor minus each partner."""
         return self.anchor[None] - self.partners
 
-    def difference(self, index: Int[Array, ""]) -> Float[Array, "features"]:
-        """The anchor minus one partner."""
-        return self.anchor - self.partners[index]
+    def lengths(self, differences: Float[Array, "partners features"]) -> Float[Array, "partners"]:
+        """How long the differences are."""
+        return norm(differences, (self.anchor[None], self.partners), extreme=self.extreme)
+
+    def distances(self, squared: bool) -> Float[Array, "partners"]:
+        """How far each partner is from the anchor."""
+        return squared_norm(self.differences()) if squared else self.lengths(self.differences())
+
+    def distance(self, index: Int[Array, ""], squared: bool) -> Float[Array, ""]:
+        """How far one partner is from the anchor."""
+        return self._replace(partners=self.partners[index][None]).distances(squared)[0]
 
 
 ValueAndCount = tuple[Float[Array, ""], Float[Array, ""]]
@@ -144,14 +158,14 @@ def reduce_over_anchors(
     if not anchors.shape[0]:
         return reduce(jnp.zeros(0, anchors.dtype), mask, reduction)
     partners, partner_ids = collectives.all_gather(anchors, axis_name), collectives.all_gather(ids, axis_name)
-    valid = global_mask(anchors, mask, axis_name)
+    valid, extreme = global_mask(anchors, mask, axis_name), has_extreme_rows(partners)
 
     def of_row(anchor: Array, anchor_id: Array, index: Array) -> ValueAndCount:
         of_label = partner_ids == anchor_id
         positive, negative = of_label & (jnp.arange(of_label.size) != index), ~of_label
         if valid is not None:
             positive, negative = positive & valid, negative & valid
-        return of_anchor(AnchorContext(anchor, partners, positive, negative))
+        return of_anchor(AnchorContext(anchor, partners, extreme, positive, negative))
 
     block_size = max(8, 2**23 // max(1, partners.size)) if block_size is None else block_size
     values, counts = blockwise_vmap(of_row, block_size, anchors, ids, global_row_indices(anchors, axis_name))
@@ -182,22 +196,64 @@ def mean_logit(logits: Float[Array, "candidates"], positive: Bool[Array, "candid
     return safe_divide(jnp.sum(targets * logits), jnp.sum(targets))
 
 
+def excess_scale(*rows: Float[Array, "..."]) -> Float[Array, ""]:
+    """The power of two by which coordinates are too large to be multiplied with others; 1 for ordinary ones."""
+    info = jnp.finfo(rows[0].dtype)
+    size = functools.reduce(jnp.maximum, (jnp.max(jnp.abs(x), initial=0) for x in rows))
+    return jnp.clip(power_of_two_near(size) * 2.0 ** (8 - info.maxexp // 2), 1, 2.0 ** (info.maxexp // 2 - 1))
+
+
+def scaled_logits(
+    row: Float[Array, "features"], candidates: Float[Array, "candidates features"], scale: Float[Array, ""] | None
+) -> tuple[Float[Array, "candidates"], Float[Array, ""] | None]:
+    """The products of a row with candidates that are divided by `scale`, and by what they have to be multiplied.
+
+    Without a scale (for cosines) they are what they are.
+    """
+    if scale is None:
+        return matmul_full_precision(row, candidates.T), None
+    row_scale = excess_scale(row)
+    return matmul_full_precision(row / row_scale, candidates.T), row_scale * scale
+
+
+def enlarge(gap: Float[Array, "*s"], scale: Float[Array, ""] | None) -> Float[Array, "*s"]:
+    """`gap * scale` for a difference of logits, and the lowest number where that would be -inf."""
+    return gap if scale is None else _enlarge(gap, scale)
+
+
+@jax.custom_jvp
+def _enlarge(gap: Array, scale: Array) -> Array:
+    return jnp.maximum(gap, jnp.finfo(gap.dtype).min / scale) * scale
+
+
+@_enlarge.defjvp
+def _enlarge_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    # Without a select for the lowest number, whose exponential is 0 in any case. Scales are constant.
+    return _enlarge(*primals), primals[1] * tangents[0]
+
+
 def candidate_cross_entropy(
     logits: Float[Array, "candidates"],
     positive_logit: Float[Array, ""],
     valid: Bool[Array, "candidates"] | None,
     *,
+    scale: Float[Array, ""] | None = None,
     positive_is_candidate: bool = True,
 ) -> Float[Array, ""]:
     """The cross-entropy of one row's positive against its valid candidates (None for all of them).
 
     log Σ_j exp z_j - z⁺               if the positive is one of the candidates
     log(exp z⁺ + Σ_j exp z_j) - z⁺     if it is not: the softplus of the first; 0 without candidates
+
+    With `scale` the logits are z divided by it.
     """
+    lowest = jnp.finfo(logits.dtype).min / 2  # and not -inf, which `jax_debug_infs` would find
     if not logits.size:
-        return jnp.full((), 0.0 if not positive_is_candidate else -jnp.inf, logits.dtype)
+        return jnp.full((), 0.0 if not positive_is_candidate else lowest, logits.dtype)
     if valid is not None:
-        logits = logits + jnp.where(valid, 0, -jnp.inf).astype(logits.dtype)
-    max_logit, log_normalizer = logsumexp_parts(logits, axis=-1)
-    log_ratio = jnp.squeeze(max_logit - positive_logit + log_normalizer, -1)
+        logits = logits + jnp.where(valid, 0, lowest).astype(logits.dtype)
+    # No logit is below the lowest; it keeps XLA's CPU compiler from computing the maximum anew for each logit.
+    max_logit = jnp.maximum(jax.lax.stop_gradient(jnp.max(logits, keepdims=True)), 2 * lowest)
+    log_normalizer = jnp.log(jnp.sum(jnp.exp(enlarge(logits - max_logit, scale))))
+    log_ratio = enlarge(max_logit[0] - positive_logit, scale) + log_normalizer
     return log_ratio if positive_is_candidate else softplus(log_ratio)

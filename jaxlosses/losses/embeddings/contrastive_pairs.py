@@ -15,9 +15,9 @@ from jax import Array
 from jaxlosses.core import checks
 from jaxlosses.core.collectives import AxisName
 from jaxlosses.core.masks import masked
-from jaxlosses.core.numerics import multiply_inf_safe
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, Reduced
+from jaxlosses.losses.embeddings._lengths import norm, squared_norm
 from jaxlosses.losses.embeddings._shared import (
     AnchorContext,
     ValueAndCount,
@@ -27,7 +27,6 @@ from jaxlosses.losses.embeddings._shared import (
     reduce_over_anchors,
     register_embedding_loss,
 )
-from jaxlosses.losses.embeddings.distances import norm, sum_of_squares
 
 __all__ = ["contrastive_loss", "pairwise_contrastive_loss"]
 
@@ -92,8 +91,9 @@ def contrastive_loss(
     y = check_one_per_row("contrastive_loss", "similar", similar, "first", a).astype(a.dtype)
     y = masked(y, mask.where)
     checks.check_values("contrastive_loss", "similar", lambda: (y == 0) | (y == 1), "be 0 or 1")
-    shortfall = jax.nn.relu(margin - norm(a - b))
-    values = multiply_inf_safe(y, sum_of_squares(a - b)) + (1 - y) * shortfall**2
+    attraction = jnp.sum(y[..., None] * (a - b) * (a - b), axis=-1)  # y first: a square may overflow
+    shortfall = jax.nn.relu(margin - norm(a - b, (a, b), mask.where))
+    values = attraction + (1 - y) * shortfall**2
     return reduce(values / 2 if half else values, mask, reduction)
 
 
@@ -158,8 +158,8 @@ def pairwise_contrastive_loss(
 
     def all_pairs(x: AnchorContext) -> ValueAndCount:
         differences = x.differences()
-        attraction = jnp.where(x.positive, sum_of_squares(differences), 0)
-        repulsion = jnp.where(x.negative, jax.nn.relu(margin - norm(differences)) ** 2, 0)
+        attraction = jnp.where(x.positive, squared_norm(differences), 0)
+        repulsion = jnp.where(x.negative, jax.nn.relu(margin - x.lengths(differences)) ** 2, 0)
         total = jnp.sum(attraction + repulsion)
         return total / (4 if half else 2), count_true(x.positive | x.negative, total) / 2
 

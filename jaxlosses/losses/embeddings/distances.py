@@ -5,9 +5,15 @@
     cosine     x·y / (|x| |y|)                  0 for a vector of zeros
 
 Distances are differences first and squares second: |x|² + |y|² - 2 x·y would need one matrix product only and lose
-half of the digits between rows that nearly coincide. Compiled for CPU, `pairwise` values need no further memory, and
-their gradient needs the array of all N·M·features differences.
+half of the digits between rows that nearly coincide. `pairwise` makes no array of all N·M·features differences: the
+values are a reduction, which XLA fuses, and the derivatives take some rows at a time.
+
+Lengths of 1e20, whose squares overflow, and of 1e-20 are computed like any others, and ordinary ones pay nothing for it
+(`_lengths.norm`).
 """
+
+import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +24,8 @@ from jaxlosses.core import checks
 from jaxlosses.core.keywords import public_function
 from jaxlosses.core.numerics import matmul_full_precision, safe_divide
 from jaxlosses.core.types import ArrayLike, Number
+from jaxlosses.losses.embeddings._lengths import has_extreme_rows, l2_unit, norm, norm_floor, squared_norm
+from jaxlosses.losses.embeddings._shared import blockwise_vmap
 
 __all__ = ["cosine_similarity", "euclidean_distance", "l2_normalize", "squared_distance"]
 
@@ -81,7 +89,8 @@ def squared_distance(x: ArrayLike, y: ArrayLike, *, pairwise: bool = False) -> F
     Reference:
         Schoenberg, Remarks to Maurice Fréchet's article, 1935, doi:10.2307/1968654.
     """
-    return sum_of_squares(_difference("squared_distance", x, y, pairwise))
+    a, b = checks.prepare_pairwise("squared_distance", "features", pairwise=pairwise, x=x, y=y)
+    return _pairwise_squares(a, b) if pairwise else squared_norm(a - b)
 
 
 @public_function
@@ -109,7 +118,8 @@ def euclidean_distance(x: ArrayLike, y: ArrayLike, *, pairwise: bool = False) ->
     Reference:
         Fréchet, Sur quelques points du calcul fonctionnel, 1906, doi:10.1007/BF03018603.
     """
-    return norm(_difference("euclidean_distance", x, y, pairwise))
+    a, b = checks.prepare_pairwise("euclidean_distance", "features", pairwise=pairwise, x=x, y=y)
+    return _pairwise_norms(a, b) if pairwise else norm(a - b, (a, b))
 
 
 @public_function
@@ -146,36 +156,43 @@ def cosine_similarity(
     return matmul_full_precision(a, jnp.swapaxes(b, -1, -2)) if pairwise else jnp.sum(a * b, axis=-1)
 
 
-def sum_of_squares(difference: Float[Array, "*s d"]) -> Float[Array, "*s"]:
-    """The squared length of a difference."""
-    return jnp.sum(difference * difference, axis=-1)
+@jax.custom_jvp
+def _pairwise_norms(x: Float[Array, "*s N d"], y: Float[Array, "*s M d"]) -> Float[Array, "*s N M"]:
+    """The lengths of all differences between rows."""
+    a, b = x[..., :, None, :], y[..., None, :, :]
+    return norm(a - b, (a, b), extreme=has_extreme_rows(x, y))
+
+
+@_pairwise_norms.defjvp
+def _pairwise_norms_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    lengths = _pairwise_norms(*primals)
+    return lengths, _sum_along(_directions, *primals, *tangents, lengths)
+
+
+def _directions(differences: Array, lengths: Array) -> Array:
+    return safe_divide(differences, lengths[:, None])
 
 
 @jax.custom_jvp
-def norm(difference: Float[Array, "*s d"]) -> Float[Array, "*s"]:
-    """The length of a difference; its derivatives of every order are 0 at 0."""
-    return jnp.sqrt(sum_of_squares(difference))
+def _pairwise_squares(x: Float[Array, "*s N d"], y: Float[Array, "*s M d"]) -> Float[Array, "*s N M"]:
+    """The squared lengths of all differences between rows."""
+    return squared_norm(x[..., :, None, :] - y[..., None, :, :])
 
 
-# The root's own second derivative overflows for short vectors; the derivative of a direction does not.
-@norm.defjvp
-def _norm_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    length = norm(*primals)
-    return length, jnp.sum(safe_divide(primals[0], length[..., None]) * tangents[0], axis=-1)
+@_pairwise_squares.defjvp
+def _pairwise_squares_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    return _pairwise_squares(*primals), _sum_along(lambda differences: 2 * differences, *primals, *tangents)
 
 
-def l2_unit(x: Float[Array, "*s"], floor: Float[Array, ""], axis: int = -1) -> Float[Array, "*s"]:
-    """The direction of a vector whose squared length is not below `floor`."""
-    return x / jnp.sqrt(jnp.maximum(jnp.sum(x * x, axis=axis, keepdims=True), floor.astype(x.dtype)))
+def _sum_along(slope: Callable[..., Array], x: Array, y: Array, dx: Array, dy: Array, *of_pairs: Array) -> Array:
+    """Σ slope(x - y) (dx - dy) for all pairs of rows, over their features, in the memory of a few rows' differences.
 
+    With a matrix product instead, Σ_j (x_i - y_j) = N x_i - Σ_j y_j, near rows would lose their digits.
+    """
+    if x.ndim > 2:
+        return jax.vmap(functools.partial(_sum_along, slope))(x, y, dx, dy, *of_pairs)
 
-def norm_floor(loss: str, eps: Number, **arrays: ArrayLike) -> Float[Array, ""]:
-    """`eps`, or more if the gradient 1/√ε overflows in the dtype of an array that it flows back to."""
-    dtypes = [checks.to_array(loss, name, array).dtype for name, array in arrays.items()]
-    tiny = [float(jnp.finfo(dtype).tiny) for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating)]
-    return jnp.maximum(jnp.asarray(eps, float), max(tiny, default=0.0))
+    def of_row(x: Array, dx: Array, *of_row: Array) -> Array:
+        return jnp.sum(slope(x[None] - y, *of_row) * (dx[None] - dy), axis=-1)
 
-
-def _difference(name: str, x: ArrayLike, y: ArrayLike, pairwise: bool) -> Float[Array, "..."]:
-    a, b = checks.prepare_pairwise(name, "features", pairwise=pairwise, x=x, y=y)
-    return a[..., :, None, :] - b[..., None, :, :] if pairwise else a - b
+    return blockwise_vmap(of_row, max(1, 2**18 // max(1, y.size)), x, dx, *of_pairs)

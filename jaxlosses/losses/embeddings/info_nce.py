@@ -8,6 +8,7 @@ one candidate alone costs 0. What is masked is gone from the rows and from the c
 `reduction="parts"`.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -18,21 +19,23 @@ from jaxlosses.core import checks, collectives
 from jaxlosses.core.collectives import AxisName
 from jaxlosses.core.errors import one_of
 from jaxlosses.core.masks import LossMask, masked
-from jaxlosses.core.numerics import matmul_full_precision, nan_unless
+from jaxlosses.core.numerics import nan_unless
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, Reduced
+from jaxlosses.losses.embeddings._lengths import l2_unit, norm_floor
 from jaxlosses.losses.embeddings._shared import (
     blockwise_vmap,
     candidate_cross_entropy,
     check_class_ids,
+    excess_scale,
     global_mask,
     global_row_indices,
     logit_at,
     mean_logit,
     prepare_embeddings,
     register_candidates_loss,
+    scaled_logits,
 )
-from jaxlosses.losses.embeddings.distances import l2_unit, norm_floor
 
 __all__ = ["info_nce_loss"]
 
@@ -122,23 +125,34 @@ def info_nce_loss(
             raise ValueError(f"{name}: negatives_where= needs negatives=; where= masks pairs of the batch")
     elif symmetric or labels is not None:
         raise ValueError(f"{name}: labels= and symmetric= are for negatives in the batch; leave out negatives=")
-    q, p, mask = prepare_embeddings(name, where, sample_weights, queries=queries, positives=positives)
+    arrays = {"queries": queries, "positives": positives} | ({} if negatives is None else {"negatives": negatives})
+    q, p, *given_negatives = checks.to_floats(name, **arrays)  # in one precision
+    q, p, mask = prepare_embeddings(name, where, sample_weights, queries=q, positives=p)
     checks.check_values(name, "temperature", lambda: jnp.asarray(temperature) > 0, "be > 0")
-    floats = {"queries": queries, "positives": positives} | ({} if negatives is None else {"negatives": negatives})
-    floor = norm_floor(name, 1e-12, **floats)
+    floor = norm_floor(name, 1e-12, **arrays)
     if normalize:
         q, p = l2_unit(q, floor), l2_unit(p, floor)
     q = q / temperature  # before anything is masked: -inf / τ has the derivative NaN by τ
-    if negatives is not None:
-        n, mask = _prepare_negatives(name, negatives, negatives_where, q, mask)
+    if given_negatives:
+        n, mask = _prepare_negatives(name, given_negatives[0], negatives_where, q, mask)
+        scale = None if normalize else excess_scale(p, n.rows)
         if normalize:
             n = n._replace(rows=l2_unit(n.rows, floor))
-        return reduce(_against_negatives(q, p, n, block_size), mask, reduction)
+        return reduce(_against_negatives(q, p, n, scale, block_size), mask, reduction)
     ids = None if labels is None else check_class_ids(name, labels, "queries", q)
     valid = global_mask(q, mask, axis_name)
-    values = _against_batch(q, p, ids, valid, same_label, block_size, axis_name)
+    of_one_direction = functools.partial(
+        _against_batch,
+        ids=ids,
+        valid=valid,
+        same_label=same_label,
+        is_cosine=normalize,
+        block_size=block_size,
+        axis_name=axis_name,
+    )
+    values = of_one_direction(q, p)
     if symmetric:
-        values = (values + _against_batch(p, q, ids, valid, same_label, block_size, axis_name)) / 2
+        values = (values + of_one_direction(p, q)) / 2
     return reduce(values, mask, reduction)
 
 
@@ -148,23 +162,26 @@ def _against_batch(
     ids: Int[Array, "batch"] | None,
     valid: Bool[Array, "all_rows"] | None,
     same_label: str,
+    is_cosine: bool,
     block_size: int | None,
     axis_name: AxisName | None,
 ) -> Float[Array, "batch"]:
     """The cross-entropy of each row's own candidate, or of all of its label, against the candidates of all devices."""
     candidates, candidate_ids = collectives.all_gather((candidates, ids), axis_name)
+    candidate_scale = None if is_cosine else excess_scale(candidates)
+    candidates = candidates if candidate_scale is None else candidates / candidate_scale
 
     def of_row(row: Array, index: Array, *row_id: Array) -> Float[Array, ""]:
-        logits = matmul_full_precision(row, candidates.T)
+        logits, scale = scaled_logits(row, candidates, candidate_scale)
         if candidate_ids is None:
-            return candidate_cross_entropy(logits, logit_at(logits, index), valid)
+            return candidate_cross_entropy(logits, logit_at(logits, index), valid, scale=scale)
         of_label = candidate_ids == row_id[0]
         if same_label == "positive":
             is_positive = of_label if valid is None else of_label & valid
-            return candidate_cross_entropy(logits, mean_logit(logits, is_positive), valid)
+            return candidate_cross_entropy(logits, mean_logit(logits, is_positive), valid, scale=scale)
         not_excluded = ~of_label | (jnp.arange(logits.size) == index)
         not_excluded = not_excluded if valid is None else not_excluded & valid
-        return candidate_cross_entropy(logits, logit_at(logits, index), not_excluded)
+        return candidate_cross_entropy(logits, logit_at(logits, index), not_excluded, scale=scale)
 
     row_ids = () if ids is None else (ids,)
     return blockwise_vmap(of_row, block_size, rows, global_row_indices(rows, axis_name), *row_ids)
@@ -185,32 +202,40 @@ class _Negatives(NamedTuple):
 
 
 def _against_negatives(
-    q: Float[Array, "batch features"], p: Float[Array, "batch features"], n: _Negatives, block_size: int | None
+    q: Float[Array, "batch features"],
+    p: Float[Array, "batch features"],
+    n: _Negatives,
+    candidate_scale: Float[Array, ""] | None,
+    block_size: int | None,
 ) -> Float[Array, "batch"]:
     """The cross-entropy of each query's positive against given negatives."""
+    if candidate_scale is not None:
+        p, n = p / candidate_scale, n._replace(rows=n.rows / candidate_scale)
     per_query = {"rows": n.rows} if n.rows.ndim == 3 else {}  # what is not shared
     if n.valid is not None and n.valid.ndim == 2:
         per_query["valid"] = n.valid
 
-    def of_row(row: Array, positive_logit: Array, *of_query: Array) -> Float[Array, ""]:
+    def of_row(row: Array, positive: Array, *of_query: Array) -> Float[Array, ""]:
         candidates = n._replace(**dict(zip(per_query, of_query, strict=True)))
-        logits = matmul_full_precision(row, candidates.rows.T)
-        return candidate_cross_entropy(logits, positive_logit, candidates.valid, positive_is_candidate=False)
+        (positive_logit,), _ = scaled_logits(row, positive[None], candidate_scale)
+        logits, scale = scaled_logits(row, candidates.rows, candidate_scale)
+        return candidate_cross_entropy(
+            logits, positive_logit, candidates.valid, scale=scale, positive_is_candidate=False
+        )
 
-    values = blockwise_vmap(of_row, block_size, q, jnp.sum(q * p, axis=-1), *per_query.values())
+    values = blockwise_vmap(of_row, block_size, q, p, *per_query.values())
     return values if n.finite is None else nan_unless(n.finite, values)
 
 
 def _prepare_negatives(
-    loss: str, negatives: ArrayLike, where: ArrayLike | None, queries: Array, mask: LossMask
+    loss: str, n: Array, where: ArrayLike | None, queries: Array, mask: LossMask
 ) -> tuple[_Negatives, LossMask]:
     """Check, convert and mask negatives. A query of weight 0 is masked if not all that it uses are finite."""
-    (n,) = checks.to_floats(loss, negatives=negatives)
     batch, features = queries.shape
     if n.ndim not in (2, 3) or n.shape[-1] != features or n.shape[:-2] not in ((), (batch,)):
         shapes = f"(M, {features}) or ({batch}, M, {features})"
         raise ValueError(f"{loss}: queries {queries.shape} need negatives {shapes}, got {n.shape}")
-    n, valid = n.astype(queries.dtype), None
+    valid = None
     if where is not None:
         valid = checks.to_bool(loss, "negatives_where", where, "did you mean a comparison such as mask > 0?")
         per_query = (batch, n.shape[-2])

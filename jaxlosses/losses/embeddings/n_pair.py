@@ -10,19 +10,22 @@ from jaxtyping import Float
 from jaxlosses.core import collectives
 from jaxlosses.core.collectives import AxisName
 from jaxlosses.core.errors import one_of
-from jaxlosses.core.numerics import matmul_full_precision, softplus
+from jaxlosses.core.numerics import softplus
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, Reduced
 from jaxlosses.losses.embeddings._shared import (
     blockwise_vmap,
     candidate_cross_entropy,
     check_class_ids,
+    enlarge,
+    excess_scale,
     global_mask,
     global_row_indices,
     logit_at,
     mean_logit,
     prepare_embeddings,
     register_candidates_loss,
+    scaled_logits,
 )
 
 __all__ = ["n_pair_loss"]
@@ -88,19 +91,20 @@ def n_pair_loss(
     indices = global_row_indices(f, axis_name)
     ids = indices if labels is None else check_class_ids("n_pair_loss", labels, "anchors", f)
     candidates, candidate_ids = collectives.all_gather((g, ids), axis_name)
-    valid = global_mask(f, mask, axis_name)
+    valid, candidate_scale = global_mask(f, mask, axis_name), excess_scale(candidates)
+    candidates = candidates / candidate_scale
 
     def of_row(row: Array, row_id: Array, index: Array) -> Float[Array, ""]:
-        logits = matmul_full_precision(row, candidates.T)
+        logits, scale = scaled_logits(row, candidates, candidate_scale)
         of_label = candidate_ids == row_id
         if variant == "one_vs_one":
             negative = ~of_label if valid is None else ~of_label & valid
-            return jnp.sum(jnp.where(negative, softplus(logits - logit_at(logits, index)), 0))
+            return jnp.sum(jnp.where(negative, softplus(enlarge(logits - logit_at(logits, index), scale)), 0))
         if labels is None:
-            return candidate_cross_entropy(logits, logit_at(logits, index), valid)
+            return candidate_cross_entropy(logits, logit_at(logits, index), valid, scale=scale)
         is_positive = of_label if valid is None else of_label & valid
-        return candidate_cross_entropy(logits, mean_logit(logits, is_positive), valid)
+        return candidate_cross_entropy(logits, mean_logit(logits, is_positive), valid, scale=scale)
 
     costs = blockwise_vmap(of_row, block_size, f, ids, indices)
-    penalty = reg_lambda / 4 * (jnp.sum(f * f, axis=-1) + jnp.sum(g * g, axis=-1))
+    penalty = jnp.sum(reg_lambda / 4 * f * f + reg_lambda / 4 * g * g, axis=-1)  # λ first: a square may overflow
     return reduce(costs + penalty, mask, reduction)

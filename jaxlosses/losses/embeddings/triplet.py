@@ -6,8 +6,8 @@ from jax import Array
 from jaxlosses.core import checks
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, Reduced
+from jaxlosses.losses.embeddings._lengths import norm, squared_norm
 from jaxlosses.losses.embeddings._shared import hinge, register_embedding_loss
-from jaxlosses.losses.embeddings.distances import norm, sum_of_squares
 
 __all__ = ["triplet_loss"]
 
@@ -79,5 +79,5 @@ def triplet_loss(
         positives=positives,
         negatives=negatives,
     )
-    length = sum_of_squares if squared else norm
-    return reduce(hinge(length(a - p) - length(a - n), margin, soft_margin), mask, reduction)
+    near, far = (squared_norm(a - x) if squared else norm(a - x, (a, x), mask.where) for x in (p, n))
+    return reduce(hinge(near - far, margin, soft_margin), mask, reduction)

@@ -32,7 +32,6 @@ from jaxlosses.losses.embeddings._shared import (
     reduce_over_anchors,
     register_embedding_loss,
 )
-from jaxlosses.losses.embeddings.distances import norm, sum_of_squares
 
 __all__ = ["batch_all_triplet_loss", "batch_hard_triplet_loss", "semi_hard_triplet_loss"]
 
@@ -95,10 +94,9 @@ def batch_all_triplet_loss(
     Reference:
         Hermans, Beyer and Leibe, In defense of the triplet loss for person re-identification, 2017, arXiv:1703.07737.
     """
-    length = sum_of_squares if squared else norm
 
     def all_triplets(x: AnchorContext) -> ValueAndCount:
-        d = length(x.differences())
+        d = x.distances(squared)
         violating_negatives, violated_positives = _count_violations(d, margin, x.positive, x.negative)
         # Σ violating_negatives = Σ violated_positives, so any constant may be taken from d: its maximum, so that little
         # cancels between distances that are alike.
@@ -172,13 +170,12 @@ def batch_hard_triplet_loss(
     Reference:
         Hermans, Beyer and Leibe, In defense of the triplet loss for person re-identification, 2017, arXiv:1703.07737.
     """
-    length = sum_of_squares if squared else norm
 
     def hardest(x: AnchorContext) -> ValueAndCount:
         valid = jnp.any(x.positive) & jnp.any(x.negative)
-        d = jax.lax.stop_gradient(length(x.differences()))
-        farthest_positive = length(x.difference(jnp.argmax(jnp.where(x.positive, d, -jnp.inf))))
-        nearest_negative = length(x.difference(jnp.argmin(jnp.where(x.negative, d, jnp.inf))))
+        d = jax.lax.stop_gradient(x.distances(squared))
+        farthest_positive = x.distance(jnp.argmax(jnp.where(x.positive, d, -1)), squared)
+        nearest_negative = x.distance(jnp.argmin(jnp.where(x.negative, d, jnp.finfo(d.dtype).max)), squared)
         value = hinge(farthest_positive - nearest_negative, margin, soft_margin)
         return jnp.where(valid, value, 0), valid.astype(d.dtype)
 
@@ -243,11 +240,10 @@ def semi_hard_triplet_loss(
     Reference:
         Schroff, Kalenichenko and Philbin, FaceNet, 2015, arXiv:1503.03832.
     """
-    length = sum_of_squares if squared else norm
 
     def semi_hard(x: AnchorContext) -> ValueAndCount:
-        d = length(x.differences())
-        negative_distance = jnp.where(x.negative, jax.lax.stop_gradient(d), jnp.inf)
+        d = x.distances(squared)
+        negative_distance = jnp.where(x.negative, jax.lax.stop_gradient(d), jnp.finfo(d.dtype).max)
         order = jnp.argsort(negative_distance)
         first_farther = jnp.searchsorted(negative_distance[order], jax.lax.stop_gradient(d), side="right")
         farthest = jnp.maximum(jnp.sum(x.negative, dtype=jnp.int32) - 1, 0)
@@ -281,9 +277,10 @@ def _count_violations(
 
     The sums are positions in sorted lists, in O(K log K) for K partners. Both are 0 for other partners.
     """
+    farthest = jnp.finfo(d.dtype).max  # and not infinity, which `jax_debug_infs` would find
     hinge_limit, negative_distance = jax.lax.stop_gradient((d + margin, d))
-    hinge_limit = jnp.where(positive, hinge_limit, jnp.inf)
-    negative_distance = jnp.where(negative, negative_distance, jnp.inf)
+    hinge_limit = jnp.where(positive, hinge_limit, farthest)
+    negative_distance = jnp.where(negative, negative_distance, farthest)
     num_positives = jnp.sum(positive, dtype=jnp.int32)
     violating_negatives = jnp.searchsorted(jnp.sort(negative_distance), hinge_limit, side="left")
     violated_positives = num_positives - jnp.searchsorted(jnp.sort(hinge_limit), negative_distance, side="right")

@@ -132,7 +132,7 @@ def info_nce_loss(
     floor = norm_floor(name, 1e-12, **arrays)
     if normalize:
         q, p = l2_unit(q, floor), l2_unit(p, floor)
-    q = q / temperature  # before anything is masked: -inf / τ has the derivative NaN by τ
+    q = q / jnp.asarray(temperature, q.dtype)  # before anything is masked: -inf / τ has the derivative NaN by τ
     if given_negatives:
         n, mask = _prepare_negatives(name, given_negatives[0], negatives_where, q, mask)
         scale = None if normalize else excess_scale(p, n.rows)

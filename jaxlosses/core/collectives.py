@@ -5,6 +5,7 @@ zeros_like, vary_like              what JAX wants to be told there
 any_placement                      arrays sharded over a mesh, under `jit`
 """
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Hashable, Iterable
@@ -118,8 +119,8 @@ def any_placement(function: _F) -> _F:
 
     There JAX wants to be told of every gather, sort, scan and reshape where its result lies. Inside the function the
     axes of the mesh are Auto instead, and XLA decides. A result is sharded like the first argument that is sharded
-    along its leading axes: values like predictions, and a scalar not at all. On one device, over an Auto mesh and
-    inside `shard_map` there are no Explicit axes, and nothing is changed.
+    along its leading axes: values like predictions, and a scalar not at all. Where no axis is Explicit (one device, an
+    Auto mesh, `shard_map` over all axes) nothing is changed.
 
     An argument that is a function (a network) may use any arrays: it runs outside, as if the caller had called it.
     """
@@ -127,54 +128,82 @@ def any_placement(function: _F) -> _F:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         leaves, tree = jax.tree.flatten((args, kwargs))
-        outside = _explicit_mesh(leaves)
-        if outside is None:
+        arrays = [leaf for leaf in leaves if isinstance(leaf, Array)]
+        mesh = _explicit_mesh(arrays)
+        if mesh is None:
             return function(*args, **kwargs)
-        inside = outside.update_axis_types(dict.fromkeys(outside.explicit_axes, AxisType.Auto))
-        sharded = [leaf for leaf in leaves if isinstance(leaf, Array)]
+        region = _AutoRegion(mesh, tuple(map(jax.typeof, arrays)))
 
-        def enter(leaf: Any) -> Any:
-            if isinstance(leaf, Array):
-                return reshard(leaf, NamedSharding(inside, PartitionSpec())) if _mesh_of(leaf).explicit_axes else leaf
-            return run_outside(leaf) if callable(leaf) and not isinstance(leaf, type) else leaf
+        def on_arrays(arrays: list[Array]) -> Any:
+            following = iter(arrays)
+            every = [next(following) if isinstance(leaf, Array) else leaf for leaf in leaves]
+            args, kwargs = jax.tree.unflatten(tree, every)
+            return region.run(function, args, kwargs)
 
-        def leave(leaf: Any) -> Any:
-            if not isinstance(leaf, Array):
-                return leaf
-            return reshard(leaf, NamedSharding(outside, _leading_axes(leaf.shape, sharded)))
-
-        def run_outside(function: Callable[..., Any]) -> Callable[..., Any]:
-            @functools.wraps(function)
-            def call(*args: Any, **kwargs: Any) -> Any:
-                with use_abstract_mesh(outside):
-                    args, kwargs = jax.tree.map(leave, (args, kwargs))
-                    out = function(*args, **kwargs)
-                return jax.tree.map(enter, out)
-
-            return call
-
-        with use_abstract_mesh(inside):
-            args, kwargs = jax.tree.unflatten(tree, map(enter, leaves))
-            out = function(*args, **kwargs)
-        return jax.tree.map(leave, out)
+        # What the gradient keeps must not be of the Auto mesh where JAX wants it outside: in `shard_map`, and before
+        # JAX 0.10 in `scan` and `cond` too. It is computed again instead, unless XLA sees that it is the same.
+        if manual_axes() or jax.__version_info__ < (0, 10):
+            on_arrays = jax.checkpoint(on_arrays, prevent_cse=False)
+        return on_arrays(arrays)
 
     return cast(_F, call)
 
 
-def _mesh_of(array: Array) -> AbstractMesh:
-    return jax.typeof(array).sharding.mesh
+@dataclasses.dataclass(frozen=True)
+class _AutoRegion:
+    """Code in which the Explicit axes of a mesh are Auto.
+
+    Attributes:
+        mesh: as it is outside.
+        arguments: the types of the arrays that come in.
+    """
+
+    mesh: AbstractMesh
+    arguments: tuple[Any, ...]
+
+    def run(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Call a function inside."""
+        with use_abstract_mesh(self._inside):
+            args, kwargs = jax.tree.map(self._enter, (args, kwargs))
+            out = function(*args, **kwargs)
+        return jax.tree.map(self._leave, out)
+
+    @property
+    def _inside(self) -> AbstractMesh:
+        return self.mesh.update_axis_types(dict.fromkeys(self.mesh.explicit_axes, AxisType.Auto))
+
+    def _enter(self, leaf: Any) -> Any:
+        if isinstance(leaf, Array):
+            is_explicit = jax.typeof(leaf).sharding.mesh.explicit_axes
+            return reshard(leaf, NamedSharding(self._inside, PartitionSpec())) if is_explicit else leaf
+        return self._run_outside(leaf) if callable(leaf) and not isinstance(leaf, type) else leaf
+
+    def _leave(self, leaf: Any) -> Any:
+        if not isinstance(leaf, Array):
+            return leaf
+        return reshard(leaf, NamedSharding(self.mesh, _spec_of_leading_axes(leaf.shape, self.arguments)))
+
+    def _run_outside(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with use_abstract_mesh(self.mesh):
+                args, kwargs = jax.tree.map(self._leave, (args, kwargs))
+                out = function(*args, **kwargs)
+            return jax.tree.map(self._enter, out)
+
+        return call
 
 
-def _explicit_mesh(leaves: list[Any]) -> AbstractMesh | None:
+def _explicit_mesh(arrays: list[Array]) -> AbstractMesh | None:
     """The mesh that has Explicit axes, of `jax.set_mesh` or else of an array; None if there is none."""
-    meshes = itertools.chain([get_abstract_mesh()], (_mesh_of(leaf) for leaf in leaves if isinstance(leaf, Array)))
+    meshes = itertools.chain([get_abstract_mesh()], (jax.typeof(array).sharding.mesh for array in arrays))
     return next((mesh for mesh in meshes if mesh.explicit_axes), None)
 
 
-def _leading_axes(shape: tuple[int, ...], arrays: list[Array]) -> PartitionSpec:
+def _spec_of_leading_axes(shape: tuple[int, ...], arrays: tuple[Any, ...]) -> PartitionSpec:
     """How the first of the arrays that is sharded along the leading axes of `shape` is sharded there."""
     for array in arrays:
-        axes = zip(jax.typeof(array).sharding.spec, array.shape, shape, strict=False)
+        axes = zip(array.sharding.spec, array.shape, shape, strict=False)
         spec = [names for names, *_ in itertools.takewhile(lambda axis: axis[1] == axis[2], axes)]
         if any(spec):
             return PartitionSpec(*spec)

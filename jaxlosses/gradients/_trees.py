@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxlosses.core import collectives
 from jaxlosses.core.named_vectors import to_dict
 from jaxlosses.core.numerics import FULL_PRECISION
 from jaxlosses.core.types import Number, compute_dtype
@@ -199,6 +200,7 @@ def _leaves(call: str, grads: Mapping[str, Tree]) -> dict[str, list[Array]]:
     return leaves
 
 
+@collectives.any_placement
 def _product(first: list[Array], second: list[Array]) -> Array:
     """The inner product of two gradients."""
     dtype = compute_dtype(*first, *second)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from jaxlosses.core.numerics import multiply_inf_safe, nan_unless, replace_posinf
+from jaxlosses.core.numerics import multiply_inf_safe, nan_unless, no_slope_if_inf
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,23 +32,30 @@ class Labels:
     ids: Int[Array, "..."] | None
     distributions: Float[Array, "..."] | None
 
+    @property
+    def clipped_ids(self) -> Int[Array, "..."]:
+        """The ids, moved into range."""
+        assert self.ids is not None
+        return jnp.clip(self.ids, 0, self.num_classes - 1)
+
     def select(self, *arrays: Array | None) -> list[Any]:
         """Of each array what the labels point to; arrays broadcast over the class axis, and None stays None."""
         if self.ids is None:
             return list(arrays)
-        ids = jnp.clip(self.ids, 0, self.num_classes - 1)
-        return [None if array is None else self._look_up(array, ids) for array in arrays]
+        return [None if array is None else self._look_up(array, self.clipped_ids) for array in arrays]
 
     def expected_cost(self, cost: Float[Array, "..."], weights: Array | None = None) -> Float[Array, "..."]:
-        """Σ_k w_k t_k cost_k, for a cost (and weights) made of what `select` returned; w is 1 for None."""
+        """Σ_k w_k t_k cost_k, for a cost (and weights) made of what `select` returned; w is 1 for None.
+
+        An infinite cost counts nothing where w t is 0; elsewhere it makes the row infinite, with zero gradient.
+        """
         if self.distributions is not None:
-            # 0 · inf = 0 for the classes that are out. A select would do, but XLA's CPU reductions do not fuse one.
             t = self.distributions if weights is None else weights * self.distributions
-            return jnp.sum(t * replace_posinf(cost), self.axis)
+            return no_slope_if_inf(jnp.sum(multiply_inf_safe(t, cost), self.axis))
         assert self.ids is not None
         if weights is not None:
             cost = multiply_inf_safe(weights, cost)
-        return nan_unless((self.ids >= 0) & (self.ids < self.num_classes), cost)
+        return nan_unless((self.ids >= 0) & (self.ids < self.num_classes), no_slope_if_inf(cost))
 
     def dense(self, dtype: Any) -> Float[Array, "..."]:
         """Distributions, one-hot for ids."""
@@ -57,7 +64,7 @@ class Labels:
         assert self.ids is not None
         in_range = (self.ids >= 0) & (self.ids < self.num_classes)
         return jnp.where(
-            jnp.expand_dims(in_range, self.axis), _one_hot(self.ids, self.num_classes, self.axis).astype(dtype), jnp.nan
+            jnp.expand_dims(in_range, self.axis), one_hot(self.ids, self.num_classes, self.axis).astype(dtype), jnp.nan
         )
 
     def _look_up(self, array: Array, ids: Array) -> Array:
@@ -79,11 +86,12 @@ def pick(array: Array, ids: Array, axis: int) -> Array:
 def _pick_jvp(axis: int, primals: tuple[Array, Any], tangents: tuple[Array, Any]) -> tuple[Array, Array]:
     # A select instead of a second gather: transposed it is elementwise, where a gather would scatter (slow on TPU).
     (array, ids), (tangent, _) = primals, tangents
-    chosen = jnp.where(_one_hot(ids, array.shape[axis], axis), tangent, 0)
+    chosen = jnp.where(one_hot(ids, array.shape[axis], axis), tangent, 0)
     return pick(array, ids, axis), jnp.sum(chosen, axis)
 
 
-def _one_hot(ids: Array, classes: int, axis: int) -> Bool[Array, "..."]:
+def one_hot(ids: Array, classes: int, axis: int) -> Bool[Array, "..."]:
+    """Whether a class is the one that the id of its row points to."""
     index = jnp.expand_dims(ids, axis)
     shape = (*index.shape[:axis], classes, *index.shape[axis + 1 :])
     return jax.lax.broadcasted_iota(ids.dtype, shape, axis) == index

@@ -6,6 +6,7 @@ is arithmetic, and selects stand in the rules for derivatives.
 """
 
 import functools
+import math
 from typing import Any
 
 import jax
@@ -93,6 +94,24 @@ def log_with_floor(x: Float[Array, "*s"], floor: jax.typing.ArrayLike) -> Float[
     return safe_log(clip_below(x, jnp.asarray(floor, x.dtype)))
 
 
+@jax.custom_jvp
+def log1m_with_floor(x: Float[Array, "*s"], floor: jax.typing.ArrayLike) -> Float[Array, "*s"]:
+    """`log max(1 - x, floor)`, which keeps its digits near x = 0; zero gradient where 1 - x is not above the floor."""
+    # The largest number below 1 stands for 1, where log(floor) may still be less: `rest` is 1 there and else 0.
+    epsneg = jnp.finfo(x.dtype).epsneg
+    log_floor = jnp.log(jnp.asarray(floor, x.dtype))
+    below_one = jnp.minimum(x, 1 - epsneg)
+    rest = (x - below_one) / epsneg
+    return jnp.maximum(jnp.log1p(-below_one) + rest * jnp.minimum(log_floor - math.log(epsneg), 0), log_floor)
+
+
+@log1m_with_floor.defjvp
+def _log1m_with_floor_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+    (x, floor), (dx, _) = primals, tangents
+    above = 1 - x > floor
+    return log1m_with_floor(x, floor), jnp.where(above, -dx, 0) * _reciprocal(jnp.where(above, 1 - x, 1))
+
+
 def nan_unless(valid: Bool[Array, "..."], values: Float[Array, "..."]) -> Float[Array, "..."]:
     """`values`, with NaN in value *and gradient* where they are not valid."""
     return values * jnp.where(valid, 1, jnp.nan).astype(values.dtype)
@@ -116,82 +135,62 @@ def _softplus_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array,
 
 
 @jax.custom_jvp
-def replace_posinf(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
-    """The largest finite number in the place of +inf, with the derivative of the identity."""
-    return jnp.minimum(x, jnp.finfo(x.dtype).max)
+def still_where_infinite(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """`x`, of which what is infinite has zero gradient: for logits whose loss is infinite there, or flat."""
+    return x
 
 
-@replace_posinf.defjvp
-def _replace_posinf_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    return replace_posinf(*primals), tangents[0]
+@still_where_infinite.defjvp
+def _still_where_infinite_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    # Behind a barrier, for XLA's CPU compiler would otherwise store what the value has in common with this.
+    is_infinite = jnp.isinf(jax.lax.optimization_barrier(primals[0]))
+    return primals[0], jnp.where(is_infinite, 0, tangents[0])
 
 
-# Products in which 0 wins over infinity. The identity is
+# A product in which 0 wins over infinity. With `finite` = min(v, max), the rest v - finite is 0 or inf, and
 #
-#     x · 0 = 0   also for x = ±inf,   and   w · clip(v, -cutoff(w), cutoff(w)) = w · v   for every other pair,
+#     w · finite + (w · min(v - finite, max)) · max
 #
-# with cutoff(w) = the largest finite number at w = 0, and infinity elsewhere:
-#
-#     weight   value    cutoff(weight)   product
-#     w ≠ 0    v        inf              w v
-#     w ≠ 0    ±inf     inf              ±inf
-#     0        v        max              0
-#     0        ±inf     max              0 · ±max = 0
-#     any      NaN      any              NaN
-#
-# It is arithmetic and not a select: see the top of this module.
-
-
-def _inf_cutoff(weight: Array, value: Array) -> Array:
-    info = jnp.finfo(jnp.result_type(weight, value))
-    # Overflows for the smallest subnormal weight already. 1 - epsneg and not 1: XLA would store a
-    # whole array of ones, shared with the gradient.
-    return (jnp.abs(weight) * info.max + (1 - info.epsneg)) * info.max
+# is w v for a finite v, 0 for w = 0, and inf for w > 0 and v = inf: two such factors take the smallest weight there. It
+# is arithmetic and not a select: see the top of this module. No infinity appears in it but those that come in.
 
 
 @jax.custom_jvp
 def multiply_inf_safe(weight: Float[Array, "..."], value: Float[Array, "..."]) -> Float[Array, "..."]:
-    """`weight * value`, where a weight of 0 cancels an infinite value: 0 · ±inf = 0.
+    """`weight * value`, where a weight of 0 cancels an infinite cost: 0 · inf = 0; no value may be -inf.
 
     Finite values keep both partial derivatives: d/dweight at weight 0 is still the value. Infinite ones are no slope,
     for a weight of 0 further on would make NaN of it.
     """
-    cutoff = _inf_cutoff(weight, value)
-    return weight * jnp.clip(value, -cutoff, cutoff)
+    largest = jnp.finfo(jnp.result_type(weight, value)).max
+    finite = jnp.minimum(value, largest)
+    return weight * finite + (weight * jnp.minimum(value - finite, largest)) * largest
 
 
 @functools.partial(multiply_inf_safe.defjvp, symbolic_zeros=True)
 def _multiply_inf_safe_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
     weight, value = primals
-    return multiply_inf_safe(weight, value), _directional(tangents, (_zero_if_inf(value), weight))
+    return multiply_inf_safe(weight, value), directional(tangents, (zero_if_inf(value), weight))
 
 
-@jax.custom_jvp
-def relative_entropy(
-    p: Float[Array, "*s"], log_p: Float[Array, "*s"], log_q: Float[Array, "..."]
-) -> Float[Array, "*s"]:
-    """`p (log p - log q)`, and 0 with zero gradient where p is 0 (scipy's `rel_entr`, from logarithms)."""
-    cutoff = _inf_cutoff(p, p)
-    return p * (jnp.maximum(log_p, -cutoff) - jnp.maximum(log_q, -cutoff))
+def no_slope_if_inf(values: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """`values`, with zero gradient where they are infinite."""
+    return jnp.where(jnp.isinf(values), jax.lax.stop_gradient(values), values)
 
 
-@functools.partial(relative_entropy.defjvp, symbolic_zeros=True)
-def _relative_entropy_jvp(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
-    p, log_p, log_q = primals
-    return relative_entropy(*primals), _directional(tangents, (log_ratio(p, log_p, log_q), p, -p))
-
-
-def log_ratio(p: Float[Array, "*s"], log_p: Float[Array, "*s"], log_q: Float[Array, "..."]) -> Float[Array, "*s"]:
-    """`log p - log q` as a slope: 0 where p is 0, and where it would be infinite."""
-    none = p == 0
-    return _zero_if_inf(jnp.where(none, 0, jnp.where(none, 0, log_p) - jnp.where(none, 0, log_q)))
-
-
-def _zero_if_inf(slope: Array) -> Array:
+def zero_if_inf(slope: Array) -> Array:
+    """A slope, and 0 where it is infinite."""
     return jnp.where(jnp.isinf(slope), 0, slope)
 
 
-def _directional(tangents: tuple[Any, ...], slopes: tuple[Any, ...]) -> Any:
+def complement(x: jax.typing.ArrayLike, dtype: Any) -> Array:
+    """`1 - x`, computed before x is rounded to `dtype`, unless x is a JAX array and is rounded already."""
+    if isinstance(x, jax.Array):
+        return 1 - x.astype(dtype)
+    return jnp.asarray(1 - np.asarray(x, np.float64), dtype)
+
+
+def directional(tangents: tuple[Any, ...], slopes: tuple[Any, ...]) -> Any:
     """Σ tangent · slope: the derivative in the direction of the tangents, from the partial derivatives."""
     return sum(scale_tangent(tangent, slope) for tangent, slope in zip(tangents, slopes, strict=True))
 
@@ -212,26 +211,11 @@ def logsumexp_parts(logits: Float[Array, "*s"], axis: int) -> tuple[Float[Array,
     return max_logit, jnp.log(jnp.maximum(total, 0.5))  # a row that has a class has a total of 1 at least
 
 
-def log_sum_others(logits: Float[Array, "*s"], max_logit: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
-    """Like the second part of `logsumexp_parts`, without the largest class: finite, also if it is the only one."""
-    others = jnp.sum(jnp.where(logits < max_logit, jnp.exp(logits - max_logit), 0), axis, keepdims=True)
-    tiny = jnp.finfo(others.dtype).tiny
-    return jnp.where(others > tiny, safe_log(jnp.where(others > tiny, others, 1)), jnp.log(tiny))
-
-
 def log_softmax_from_parts(
     logits: Float[Array, "*#s"], max_logit: Float[Array, "*#s"], log_normalizer: Float[Array, "*#s"]
 ) -> Array:
     """The logarithm of p, from the parts of `logsumexp_parts`; -inf for a class that is not there."""
     return (logits - max_logit) - log_normalizer
-
-
-def log1m_prob(
-    log_p: Float[Array, "*#s"], log_normalizer: Float[Array, "*#s"], log_sum_others: Float[Array, "*#s"]
-) -> Array:
-    """The logarithm of 1 - p, from `logsumexp_parts` and `log_sum_others`: exact near p = 1, and finite there."""
-    likely = log_p > -0.5  # p > 0.6: only the largest class can be that, and for it 1 - p is the rest
-    return jnp.where(likely, log_sum_others - log_normalizer, jnp.log1p(-jnp.exp(jnp.where(likely, -1.0, log_p))))
 
 
 def power_of_two_near(x: Float[Array, "*s"]) -> Float[Array, "*s"]:

@@ -15,7 +15,6 @@ the derivative by it is infinite, and 0 is returned in its place; derivatives by
 """
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,19 +22,12 @@ from jax import Array
 from jaxtyping import Float
 
 from jaxlosses.core import checks
+from jaxlosses.core import entropy as terms
 from jaxlosses.core.errors import one_of
 from jaxlosses.core.masks import LossMask
-from jaxlosses.core.numerics import (
-    log_ratio,
-    log_softmax_from_parts,
-    log_with_floor,
-    logsumexp_parts,
-    multiply_inf_safe,
-    relative_entropy,
-    safe_log,
-    scale_tangent,
-)
+from jaxlosses.core.numerics import clip_below, no_slope_if_inf
 from jaxlosses.core.reduction import reduce
+from jaxlosses.core.softmax import exact_log_softmax
 from jaxlosses.core.types import ArrayLike, Number, Reduced
 from jaxlosses.registry import register
 
@@ -106,7 +98,7 @@ def entropy(
     one_of("entropy", "input_type", input_type, _INPUT_TYPES)
     x, mask = checks.prepare_same_shape("entropy", where, sample_weights, consumed=axis, probabilities=probabilities)
     p, log_p, mask = _distribution(x, "probabilities", input_type, axis, mask)
-    return reduce(jnp.sum(multiply_inf_safe(p, -log_p), axis) * _log_base_factor(log_base), mask, reduction)
+    return reduce(jnp.sum(terms.entropy_term(p, log_p), axis) * _log_base_factor(log_base), mask, reduction)
 
 
 @_register("cross_entropy", domain=("probabilities", "probabilities"), example_inputs=_example)
@@ -157,9 +149,9 @@ def cross_entropy(
     )
     checks.check_probabilities("cross_entropy", "probabilities", q)
     checks.check_probabilities("cross_entropy", "targets", p)
-    return reduce(
-        jnp.sum(multiply_inf_safe(p, -log_with_floor(q, eps)), axis) * _log_base_factor(log_base), mask, reduction
-    )
+    log_q = terms.log_or_lowest(clip_below(q, jnp.asarray(eps, q.dtype)))
+    values = no_slope_if_inf(jnp.sum(terms.cross_entropy_term(p, log_q), axis))
+    return reduce(values * _log_base_factor(log_base), mask, reduction)
 
 
 @_register("kl_divergence", aliases=("kl",), domain=("log-probabilities", "probabilities"), example_inputs=_log_example)
@@ -214,9 +206,17 @@ def kl_divergence(
         "kl_divergence", where, sample_weights, consumed=axis, log_predictions=log_predictions, targets=targets
     )
     first, second = ("log", "probabilities") if input_type == "log_predictions" else (input_type, input_type)
-    _, log_q, mask = _distribution(x, "log_predictions", first, axis, mask)
+    q, log_q, mask = _distribution(x, "log_predictions", first, axis, mask)
     p, log_p, mask = _distribution(y, "targets", second, axis, mask)
-    return reduce(jnp.sum(relative_entropy(p, log_p, log_q), axis) * _log_base_factor(log_base), mask, reduction)
+    if input_type == "logits":
+        values = jnp.sum(terms.normalized_relative_entropy_term(log_p, log_q), axis)
+    else:
+        log_q = terms.log_or_lowest(q) if input_type == "probabilities" else x
+        values = terms.relative_entropy_term(p, log_p, log_q)
+        if input_type == "probabilities":
+            values += terms.inf_where_impossible(p, log_q)
+        values = _zero_for_rounding(jnp.sum(values, axis), jnp.sum(p, axis))
+    return reduce(no_slope_if_inf(values) * _log_base_factor(log_base), mask, reduction)
 
 
 @_register(
@@ -270,26 +270,9 @@ def js_divergence(
     """
     one_of("js_divergence", "input_type", input_type, _INPUT_TYPES)
     x, y, mask = checks.prepare_same_shape("js_divergence", where, sample_weights, consumed=axis, p=p, q=q)
-    p_, log_p, mask = _distribution(x, "p", input_type, axis, mask)
-    q_, log_q, mask = _distribution(y, "q", input_type, axis, mask)
-    return reduce(jnp.sum(_pointwise_js(p_, log_p, q_, log_q), axis) / 2 * _log_base_factor(log_base), mask, reduction)
-
-
-@jax.custom_jvp
-def _pointwise_js(
-    p: Float[Array, "*s"], log_p: Float[Array, "*s"], q: Float[Array, "*s"], log_q: Float[Array, "*s"]
-) -> Float[Array, "*s"]:
-    log_m = safe_log((p + q) / 2)
-    return relative_entropy(p, log_p, log_m) + relative_entropy(q, log_q, log_m)
-
-
-@functools.partial(_pointwise_js.defjvp, symbolic_zeros=True)
-def _pointwise_js_jvp(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
-    (p, log_p, q, log_q), (dp, _, dq, _) = primals, tangents
-    log_m = safe_log((p + q) / 2)  # what moves the logarithms cancels: p · dp/p + q · dq/q = (p + q) · dm/m
-    return _pointwise_js(*primals), scale_tangent(dp, log_ratio(p, log_p, log_m)) + scale_tangent(
-        dq, log_ratio(q, log_q, log_m)
-    )
+    p_, _, mask = _distribution(x, "p", input_type, axis, mask)
+    q_, _, mask = _distribution(y, "q", input_type, axis, mask)
+    return reduce(jnp.sum(terms.jensen_shannon_term(p_, q_), axis) / 2 * _log_base_factor(log_base), mask, reduction)
 
 
 _INPUT_TYPES = ("probabilities", "log", "logits")
@@ -298,17 +281,27 @@ _INPUT_TYPES = ("probabilities", "log", "logits")
 def _distribution(
     x: Float[Array, "*s"], argument: str, input_type: str, axis: int, mask: LossMask
 ) -> tuple[Float[Array, "*s"], Float[Array, "*s"], LossMask]:
-    """The probabilities and their logarithms; a row of logits without any class counts as masked."""
+    """The probabilities and their logarithms, as their factors; a row of logits without any class counts as masked."""
     if input_type == "probabilities":
         checks.check_probabilities(mask.loss, argument, x)
-        return x, safe_log(x), mask
+        return x, terms.log_of_weight(x), mask
     if input_type == "log":
         checks.check_values(
             mask.loss, argument, lambda: x <= 0, "be <= 0, the logarithms of probabilities (log_softmax?)"
         )
-        return jnp.exp(x), x, mask
-    log_p = log_softmax_from_parts(x, *logsumexp_parts(x, axis))
+        return jnp.exp(x), jnp.maximum(x, jnp.finfo(x.dtype).min), mask
+    log_p = exact_log_softmax(x, axis)
     return jnp.exp(log_p), log_p, mask.with_classes(x, axis)
+
+
+def _zero_for_rounding(values: Float[Array, "..."], mass: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The divergences, with 0 for those below 0 that rounding explains; the gradient is theirs.
+
+    Rows that do not sum to 1 may be negative, by the difference of their sums.
+    """
+    rounding = 64 * jnp.finfo(values.dtype).eps * mass
+    is_rounding = (values < 0) & (values >= -rounding)
+    return values + jax.lax.stop_gradient(jnp.where(is_rounding, -values, 0))
 
 
 def _log_base_factor(log_base: Number | None) -> Number:

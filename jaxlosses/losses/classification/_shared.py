@@ -11,7 +11,8 @@ from jaxtyping import Float
 from jaxlosses.core import checks
 from jaxlosses.core.errors import one_of
 from jaxlosses.core.labels import Labels
-from jaxlosses.core.numerics import log_softmax_from_parts, logsumexp_parts, multiply_inf_safe, safe_divide
+from jaxlosses.core.numerics import complement, multiply_inf_safe, no_slope_if_inf, safe_divide
+from jaxlosses.core.softmax import mean_cost, softmax_costs
 from jaxlosses.core.types import ArrayLike, Number
 from jaxlosses.registry import register
 
@@ -37,16 +38,13 @@ def smoothed_cross_entropy(
     logits: Float[Array, "..."], target: Labels, label_smoothing: Number, class_weights: Array | None = None
 ) -> Float[Array, "..."]:
     """The cross-entropy of each row, with its labels smoothed over the classes that are not excluded."""
-    max_logit, log_normalizer = logsumexp_parts(logits, target.axis)
-    of_label = target.select(logits, max_logit, log_normalizer)
-    values = target.expected_cost(-log_softmax_from_parts(*of_label), *target.select(class_weights))
+    costs = softmax_costs(logits, target)
+    values = target.expected_cost(costs.cost, *target.select(class_weights))
     if isinstance(label_smoothing, int | float) and label_smoothing == 0:
         return values
-    included = logits > -jnp.inf
-    costs = jnp.where(included, -log_softmax_from_parts(logits, max_logit, log_normalizer), 0)
-    uniform = jnp.sum(costs if class_weights is None else class_weights * costs, target.axis)
-    uniform = safe_divide(uniform, jnp.sum(included, target.axis, dtype=costs.dtype))
-    return multiply_inf_safe(1 - jnp.asarray(label_smoothing, values.dtype), values) + label_smoothing * uniform
+    uniform = mean_cost(logits, costs, target.axis, class_weights)
+    kept = multiply_inf_safe(complement(label_smoothing, values.dtype), values)
+    return no_slope_if_inf(kept + label_smoothing * uniform)
 
 
 def prepare_class_weights(loss: str, class_weights: ArrayLike | None, like: Array, axis: int) -> Array | None:

@@ -13,7 +13,14 @@ from jax import Array
 from jaxtyping import Float
 
 from jaxlosses.core import checks, collectives
-from jaxlosses.core.numerics import log_with_floor, multiply_inf_safe, softplus
+from jaxlosses.core.numerics import (
+    complement,
+    log1m_with_floor,
+    log_with_floor,
+    multiply_inf_safe,
+    softplus,
+    still_where_infinite,
+)
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, Reduced
 from jaxlosses.losses.classification._shared import divide_by_normalizer
@@ -91,7 +98,8 @@ def sigmoid_binary_cross_entropy(
     if alpha is not None:
         balance = _broadcast_weight(mask.loss, "alpha", alpha, x)
         checks.check_probabilities(mask.loss, "alpha", jnp.asarray(balance))
-        positive_weight, negative_weight = balance * positive_weight, 1 - balance
+        negative_weight = 1 - balance if isinstance(alpha, jax.Array) else complement(alpha, x.dtype)
+        positive_weight = balance * positive_weight
     return reduce(_cross_entropy(x, t, positive_weight, negative_weight), mask, reduction)
 
 
@@ -152,10 +160,10 @@ def sigmoid_focal_loss(
     cost = _cross_entropy(x, t)
     infinite_cost = jnp.isinf(cost)  # an infinite logit on the wrong side: the value is infinite, the gradient 0
     focus = jnp.exp(gamma * _log_one_minus_pt(x, t))
-    values = jnp.where(infinite_cost, jnp.inf, focus * jnp.where(infinite_cost, 0, cost))
+    values = jnp.where(infinite_cost, jax.lax.stop_gradient(cost), focus * jnp.where(infinite_cost, 0, cost))
     if alpha is not None:
-        alpha = jnp.asarray(alpha, x.dtype)
-        values = multiply_inf_safe(t * alpha + (1 - t) * (1 - alpha), values)
+        weight = t * jnp.asarray(alpha, x.dtype) + (1 - t) * complement(alpha, x.dtype)
+        values = multiply_inf_safe(weight, values)
     if normalizer == "positives":
         normalizer = collectives.psum(reduce(t, mask, "sum"), axis_name)
     return reduce(divide_by_normalizer(values, cast(Number | None, normalizer)), mask, reduction)
@@ -211,7 +219,7 @@ def binary_cross_entropy(
     checks.check_probabilities("binary_cross_entropy", "probabilities", p)
     checks.check_probabilities("binary_cross_entropy", "labels", t)
     floor = jnp.finfo(p.dtype).eps if eps is None else eps
-    values = t * -log_with_floor(p, floor) + (1 - t) * -log_with_floor(1 - p, floor)
+    values = t * -log_with_floor(p, floor) + (1 - t) * -log1m_with_floor(p, floor)
     return reduce(values, mask, reduction)
 
 
@@ -221,15 +229,16 @@ def _cross_entropy(
     positive_weight: Array | float = 1.0,
     negative_weight: Array | float = 1.0,
 ) -> Float[Array, "*s"]:
+    x = still_where_infinite(x)
     positive = multiply_inf_safe(positive_weight * t, softplus(-x))
     return positive + multiply_inf_safe(negative_weight * (1 - t), softplus(x))
 
 
 def _log_one_minus_pt(x: Float[Array, "*s"], t: Float[Array, "*s"]) -> Float[Array, "*s"]:
     """log(1 - p_t) = log(t σ(-x) + (1 - t) σ(x)), finite for every logit, infinite ones included."""
-    x = jnp.clip(x, -1e30, 1e30)
-    log_t = jnp.where(t > 0, jnp.log(jnp.where(t > 0, t, 1)), -jnp.inf)
-    log_not_t = jnp.where(t < 1, jnp.log(jnp.where(t < 1, 1 - t, 1)), -jnp.inf)
+    x, lowest = jnp.clip(x, -1e30, 1e30), jnp.finfo(x.dtype).min / 2
+    log_t = jnp.where(t > 0, jnp.log(jnp.where(t > 0, t, 1)), lowest)
+    log_not_t = jnp.where(t < 1, jnp.log1p(-jnp.where(t < 1, t, 0)), lowest)
     return jnp.logaddexp(log_t - softplus(x), log_not_t - softplus(-x))
 
 

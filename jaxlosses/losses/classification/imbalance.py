@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from jaxlosses.core import checks
 from jaxlosses.core.keywords import public_function
 from jaxlosses.core.masks import align
-from jaxlosses.core.numerics import safe_divide
+from jaxlosses.core.numerics import complement, safe_divide
 from jaxlosses.core.types import ArrayLike, Number
 
 __all__ = [
@@ -157,12 +157,12 @@ def effective_number_weights(
         Cui et al., Class-Balanced Loss Based on Effective Number of Samples, 2019, arXiv:1901.05555.
     """
     n = _vector("effective_number_weights", "counts", counts)
-    beta = jnp.asarray(beta, n.dtype)
-    checks.check_values("effective_number_weights", "beta", lambda: (beta >= 0) & (beta <= 1), "lie in [0, 1]")
-    inverse_count = beta == 1
+    rest = complement(beta, n.dtype)  # before β is rounded: in float32 0.999999 is 3 % further from 1
+    checks.check_values("effective_number_weights", "beta", lambda: (rest >= 0) & (rest <= 1), "lie in [0, 1]")
+    inverse_count, ones = rest == 0, rest == 1
     # 1 - β^n without cancellation for β near 1, where it is n (1 - β)
-    effective = -jnp.expm1(n * jnp.log(jnp.where(inverse_count | (beta == 0), 0.5, beta)))
-    weights = jnp.where(beta == 0, 1, safe_divide(1 - jnp.broadcast_to(beta, n.shape), effective))
+    effective = -jnp.expm1(n * jnp.log1p(-jnp.where(inverse_count | ones, 0.5, rest)))
+    weights = jnp.where(ones, 1, safe_divide(jnp.broadcast_to(rest, n.shape), effective))
     weights = jnp.where(n > 0, jnp.where(inverse_count, safe_divide(jnp.ones_like(n), n), weights), 0)
     if not rescale:
         return weights

@@ -7,15 +7,18 @@ probability p_k falls: -log p_k, or for focal losses -(1 - p_k)^γ log p_k. A me
 (over Σ_k t_k, if that is not 1).
 
 A logit of -inf excludes a class: its probability is 0, and the loss is that of the other classes alone. A row of
-nothing else counts as masked. An excluded class that is the label costs +inf as a class id, and as part of a
-distribution the largest finite number.
+nothing else counts as masked. An excluded class that is the label, or has a part of the distribution, costs +inf, with
+zero gradient for its row.
+
+For class ids value and gradient keep their digits also where p is nearly 1; the cost of a distribution is exact up to
+the rounding of 1.
 """
 
 import jax.numpy as jnp
 
 from jaxlosses.core import checks
-from jaxlosses.core.numerics import log1m_prob, log_softmax_from_parts, log_sum_others, logsumexp_parts
 from jaxlosses.core.reduction import reduce
+from jaxlosses.core.softmax import log_one_minus, softmax_costs
 from jaxlosses.core.types import ArrayLike, Number, Reduced
 from jaxlosses.losses.classification._shared import (
     check_mean_over,
@@ -153,12 +156,10 @@ def softmax_focal_loss(
     )
 
     alphas = None if alpha is None else prepare_per_class(mask.loss, "alpha", alpha, z, axis)
-    max_logit, log_normalizer = logsumexp_parts(z, axis)
-    others = log_sum_others(z, max_logit, axis)
-    z_k, max_logit, log_normalizer, others, weights = target.select(z, max_logit, log_normalizer, others, alphas)
-    log_p = log_softmax_from_parts(z_k, max_logit, log_normalizer)
-    zero_probability = log_p == -jnp.inf
-    focus = jnp.exp(gamma * log1m_prob(log_p, log_normalizer, others))
-    cost = jnp.where(zero_probability, jnp.inf, focus * -jnp.where(zero_probability, 0, log_p))
+    cost = softmax_costs(z, target, exact=True).cost
+    is_infinite = jnp.isinf(cost)  # the value is infinite too, whatever the focus
+    focus = jnp.exp(gamma * log_one_minus(jnp.where(is_infinite, 1, cost)))
+    cost = jnp.where(is_infinite, cost, focus * jnp.where(is_infinite, 1, cost))
+    (weights,) = target.select(alphas)
     values = target.expected_cost(cost, weights)
     return reduce(divide_by_normalizer(values, normalizer), mask.with_classes(z, axis), reduction)

@@ -84,6 +84,8 @@ RANGES: dict[str, Range] = {
 """The range of each keyword that takes a number, and of each entry where it takes several."""
 
 RANGES_OF: dict[str, dict[str, Range]] = {
+    "effective_number_weights": {"beta": UNIT},
+    "f_beta": {"beta": NONNEGATIVE},
     "smooth_l1_loss": {"beta": NONNEGATIVE},
     "sigmoid_binary_cross_entropy": {"alpha": UNIT},
     "sigmoid_focal_loss": {"alpha": UNIT},

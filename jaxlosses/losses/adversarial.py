@@ -98,7 +98,8 @@ def discriminator_loss(
     )
     real_label = jnp.asarray(real_label, real.dtype)
     if variant == "least_squares":
-        return reduce(((real - real_label) ** 2 + fake**2) / 2, mask, reduction)
+        residual = real - real_label
+        return reduce(0.5 * residual * residual + 0.5 * fake * fake, mask, reduction)
     real_cost = multiply_inf_safe(real_label, softplus(-real)) + multiply_inf_safe(1 - real_label, softplus(real))
     return reduce(real_cost + softplus(fake), mask, reduction)
 
@@ -154,7 +155,9 @@ def generator_loss(
     return reduce(-softplus(fake) if variant == "minimax" else softplus(-fake), mask, reduction)
 
 
-@_register("cycle_consistency_loss", domain=("any number", "any number"), citation="arXiv:1703.10593")
+@_register(
+    "cycle_consistency_loss", domain=("any number", "any number"), citation="arXiv:1703.10593", homogeneous_degree=1
+)
 def cycle_consistency_loss(
     cycled: ArrayLike,
     images: ArrayLike,
@@ -196,7 +199,7 @@ def cycle_consistency_loss(
     return reduce(abs_zero_grad(cycled - images), mask, reduction)
 
 
-@_register("identity_loss", domain=("any number", "any number"), citation="arXiv:1703.10593")
+@_register("identity_loss", domain=("any number", "any number"), citation="arXiv:1703.10593", homogeneous_degree=1)
 def identity_loss(
     mapped: ArrayLike,
     images: ArrayLike,

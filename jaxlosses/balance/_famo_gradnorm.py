@@ -17,6 +17,9 @@ from jaxlosses.core.types import Number
 
 Rate: TypeAlias = float | Array | Callable[[Any], Any]
 
+_ADAM_UNIT = 2.0**30
+"""In which GradNorm's Adam counts gradients, for it squares them: right from its ε of 1e-8 up to 1e28."""
+
 
 class FAMOState(NamedTuple):
     """The state of `famo`.
@@ -152,7 +155,7 @@ def gradnorm(alpha: Number = 1.5, *, learning_rate: Rate = 0.025) -> Balancer:
     """
     check_range("gradnorm", "alpha", alpha, ANY)
     check_range("gradnorm", "learning_rate", learning_rate, POSITIVE)
-    adam = optax.adam(learning_rate)
+    adam = optax.adam(learning_rate, eps=1e-8 / _ADAM_UNIT)
 
     def init(names: Iterable[str]) -> GradNormState:
         terms = sorted_names("gradnorm", names)
@@ -172,8 +175,8 @@ def gradnorm(alpha: Number = 1.5, *, learning_rate: Rate = 0.025) -> Balancer:
 
         weighted = len(current) * jax.nn.softmax(state.logits) * lengths
         weight_gradient = jnp.sign(weighted - mean(weighted) * rates) * lengths
-        gradient = len(current) * _gradient_in_logits(state.logits, weight_gradient, present)
-        logits, moments = _descend(adam, gradient, state.moments, state.logits)
+        gradient = len(current) / _ADAM_UNIT * _gradient_in_logits(state.logits, weight_gradient, present)
+        logits, moments = _descend(adam, jnp.clip(gradient, -(2.0**63), 2.0**63), state.moments, state.logits)
         weights = to_dict(state.weights, len(current) * jax.nn.softmax(logits))
         return weights, GradNormState(weights, logits, first, moments)
 

@@ -108,9 +108,9 @@ def cagrad(gram: Gram, *, c: Number = 0.5) -> dict[str, Array]:
         # Without its negative part: the whole Hessian leads astray near |g_x| = 0, where the function has a kink.
         return with_mean + c * safe_divide(products, norm), c * safe_divide(cosines, norm)
 
-    y = simplex_interior_point(model, safe_divide(normalized.present, lengths), normalized.present)
+    y = simplex_interior_point(model, normalized.relative_inverse_norms, normalized.present)
     pull = safe_divide(c * length, jnp.sqrt(matmul_full_precision(y, matmul_full_precision(cosines, y))))
-    return weights_by_term(gram, (mean + pull * safe_divide(y, lengths)) / (1 + c**2), normalized.present)
+    return weights_by_term(gram, (mean + safe_divide(pull * y, lengths)) / (1 + c**2), normalized.present)
 
 
 def mgda(gram: Gram) -> dict[str, Array]:
@@ -142,7 +142,7 @@ def mgda(gram: Gram) -> dict[str, Array]:
         Sener and Koltun, Multi-Task Learning as Multi-Objective Optimization, 2018, arXiv:1810.04650.
     """
     normalized = normalize_gram("mgda", gram)
-    cosines, coefficients = normalized.regularized_cosines, safe_divide(normalized.present, normalized.relative_norms)
+    cosines, coefficients = normalized.regularized_cosines, normalized.relative_inverse_norms
     weights = coefficients * simplex_interior_point(
         lambda y: (matmul_full_precision(cosines, y), cosines), coefficients, normalized.present
     )
@@ -210,7 +210,7 @@ def imtl_g(gram: Gram) -> dict[str, Array]:
         Liu et al., Towards Impartial Multi-task Learning, ICLR 2021, https://openreview.net/forum?id=IMPnRXEWpvr.
     """
     normalized = normalize_gram("imtl_g", gram)
-    v = safe_divide(equal_projection(normalized), normalized.relative_norms)
+    v = equal_projection(normalized) * normalized.relative_inverse_norms
     total = jnp.sum(v)
     uphill = total <= DEPENDENCE_THRESHOLD * jnp.sum(jnp.abs(v))
     return weights_by_term(gram, jnp.where(uphill, 0, v / jnp.where(uphill, 1, total)), normalized.present)
@@ -245,11 +245,10 @@ def aligned_mtl(gram: Gram) -> dict[str, Array]:
         Senushkin et al., Independent Component Alignment for Multi-Task Learning, 2023, arXiv:2305.19000.
     """
     normalized = normalize_gram("aligned_mtl", gram)
-    longest = jnp.max(normalized.norms)
-    lengths = safe_divide(normalized.norms, longest)
+    lengths = normalized.relative_norms
     eigenvalues, vectors = jnp.linalg.eigh(lengths[:, None] * normalized.cosines * lengths[None, :])
     dropped = eigenvalues <= DEPENDENCE_THRESHOLD * len(eigenvalues) * jnp.max(eigenvalues)
-    smallest = jnp.min(jnp.where(dropped, jnp.inf, eigenvalues))
+    smallest = jnp.min(jnp.where(dropped, jnp.max(eigenvalues), eigenvalues))
     ratios = jnp.where(dropped, 0, jnp.sqrt(smallest / jnp.where(dropped, 1, eigenvalues)))
     return weights_by_term(
         gram,
@@ -288,4 +287,4 @@ def conflict_free(gram: Gram) -> dict[str, Array]:
     u = equal_projection(normalized)
     products = matmul_full_precision(normalized.cosines, u)
     length = safe_divide(matmul_full_precision(normalized.relative_norms, products), matmul_full_precision(u, products))
-    return weights_by_term(gram, length * safe_divide(u, normalized.relative_norms), normalized.present)
+    return weights_by_term(gram, safe_divide(length * u, normalized.relative_norms), normalized.present)

@@ -35,9 +35,14 @@ class NormalizedGram(NamedTuple):
 
     @property
     def relative_norms(self) -> Array:
-        """The norms as multiples of the smallest one."""
-        shortest = jnp.min(jnp.where(self.present == 0, jnp.inf, self.norms))
-        return self.norms / jnp.where(jnp.isinf(shortest), 1, shortest)
+        """The norms as fractions of the largest one."""
+        return safe_divide(self.norms, jnp.max(self.norms))
+
+    @property
+    def relative_inverse_norms(self) -> Array:
+        """The inverse norms as fractions of the largest one; 0 for what is absent."""
+        shortest = jnp.min(jnp.where(self.present == 0, jnp.finfo(self.norms.dtype).max, self.norms))
+        return safe_divide(self.present * shortest, self.norms)
 
     @property
     def regularized_cosines(self) -> Array:
@@ -54,15 +59,15 @@ def normalize_gram(call: str, gram: Gram) -> NormalizedGram:
         )
     matrix = matrix.astype(compute_dtype(matrix))
     norms = jnp.sqrt(jnp.diagonal(matrix))
-    inverse = safe_divide(jnp.ones_like(norms), norms)
-    return NormalizedGram((norms != 0).astype(norms.dtype), norms, inverse[:, None] * matrix * inverse[None, :])
+    inverse, present = safe_divide(jnp.ones_like(norms), norms), (norms != 0).astype(norms.dtype)
+    cosines = inverse[:, None] * matrix * inverse[None, :]
+    return NormalizedGram(present, norms if gram.scales is None else norms * gram.scales, cosines)
 
 
 def weights_by_term(gram: Gram, weights: Array, present: Array) -> dict[str, Array]:
     """The weights by name: 0 for what is absent, NaN if any gradient was not finite."""
-    all_finite = jnp.all(jnp.isfinite(jnp.asarray(gram.matrix)))
-    weights = jnp.where(all_finite, jnp.where(present == 0, 0, weights), jnp.nan)
-    return to_dict(gram.names, weights)
+    nan_unless_finite = 0 * jnp.max(jnp.abs(jnp.asarray(gram.matrix))).astype(weights.dtype)
+    return to_dict(gram.names, jnp.where(present == 0, 0, weights) + nan_unless_finite)
 
 
 def equal_projection(normalized: NormalizedGram) -> Array:
@@ -122,6 +127,6 @@ def simplex_interior_point(
 
 
 def _max_step(x: Array, dx: Array) -> Array:
-    """The largest multiple of dx that can be added to x before a coordinate is 0."""
+    """The largest multiple of dx that can be added to x before a coordinate is 0; 2 for anything larger."""
     decreasing = dx < 0
-    return jnp.min(jnp.where(decreasing, -x / jnp.where(decreasing, dx, 1), jnp.inf))
+    return jnp.min(jnp.where(decreasing, -x / jnp.where(decreasing, dx, 1), 2))

@@ -11,14 +11,14 @@ from jax import Array, lax
 
 from jaxlosses.core import collectives
 from jaxlosses.core.named_vectors import to_dict
-from jaxlosses.core.numerics import FULL_PRECISION
+from jaxlosses.core.numerics import FULL_PRECISION, power_of_two_near
 from jaxlosses.core.types import Number, compute_dtype
 
 Tree = Any
 """A pytree of floating-point arrays, such as the gradient of a loss by a model's parameters."""
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["matrix"], meta_fields=["names"])
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["matrix", "scales"], meta_fields=["names"])
 @dataclasses.dataclass(frozen=True)
 class Gram:
     """The inner products of some terms' gradients; a pytree, so that it passes through `jit` and `vmap`.
@@ -26,14 +26,18 @@ class Gram:
     Attributes:
         names: the terms, sorted.
         matrix: `(K, K)`; row and column k belong to `names[k]`.
+        scales: `(K,)`, by which the gradients were divided first; 1 unless their squares would overflow or vanish. None
+            for 1.
     """
 
     names: tuple[str, ...]
     matrix: Any  # an array, or what a transformation puts in its place
+    scales: Any = None
 
     def norms(self) -> dict[str, Array]:
         """The length of every gradient, for instance for `balance.gradnorm`."""
-        return to_dict(self.names, jnp.sqrt(jnp.diagonal(self.matrix)))
+        lengths = jnp.sqrt(jnp.diagonal(self.matrix))
+        return to_dict(self.names, lengths if self.scales is None else lengths * self.scales)
 
 
 def gram(grads: Mapping[str, Tree]) -> Gram:
@@ -41,8 +45,9 @@ def gram(grads: Mapping[str, Tree]) -> Gram:
 
         M_ij = <g_i, g_j>, over all leaves
 
-    Products are accumulated in float32 (float64 stays), whatever the dtype of the gradients. A gradient shorter than
-    1e-19 has the length 0 in float32. On several devices, average the gradients over them first, as for one loss.
+    Products are accumulated in float32 (float64 stays), whatever the dtype of the gradients. A gradient whose square
+    would overflow there, or vanish, is divided by a power of two first, which is in `scales`. On several devices,
+    average the gradients over them first, as for one loss.
 
     Args:
         grads: for every term a tree of arrays, all alike. Take the parts that the terms share: `g["trunk"]`.
@@ -68,9 +73,7 @@ def gram(grads: Mapping[str, Tree]) -> Gram:
         Gram, Ueber die Entwickelung reeller Functionen in Reihen, 1883, doi:10.1515/crll.1883.94.41.
     """
     leaves = _leaves("gram", grads)
-    rows = [[_product(leaves[i], leaves[j]) for j in leaves if j <= i] for i in leaves]
-    lower = jnp.stack([jnp.stack(row + [jnp.zeros_like(row[0])] * (len(rows) - len(row))) for row in rows])
-    return Gram(tuple(leaves), lower + jnp.tril(lower, -1).T)
+    return Gram(tuple(leaves), *_scaled_products(list(leaves.values())))
 
 
 def weighted_sum(grads: Mapping[str, Tree], weights: Mapping[str, Number]) -> Tree:
@@ -198,6 +201,33 @@ def _leaves(call: str, grads: Mapping[str, Tree]) -> dict[str, list[Array]]:
                 both = f"{first!r} and {name!r}"
                 raise ValueError(f"{call}: the gradients of {both} must have equal shapes, got {x.shape} and {y.shape}")
     return leaves
+
+
+# Compiled, so that eager calls do not trace the branches again and again.
+@collectives.any_placement
+@jax.jit
+def _scaled_products(terms: list[list[Array]]) -> tuple[Array, Array]:
+    """The products of all pairs of gradients, divided by their scales, and the scales."""
+    matrix = _products(terms)
+    squares, info = jnp.diagonal(matrix), jnp.finfo(matrix.dtype)
+    smallest = max(1, sum(x.size for x in terms[0])) * float(info.tiny) / float(info.eps)
+    is_extreme = (squares < smallest) | (squares > info.max)
+
+    def rescaled() -> tuple[Array, Array]:
+        sizes = [[jnp.max(jnp.abs(x), initial=0).astype(matrix.dtype) for x in term] for term in terms]
+        largest = jnp.stack([functools.reduce(jnp.maximum, of_term) for of_term in sizes])
+        scales = jnp.where(is_extreme, power_of_two_near(largest), 1)
+        return _products(
+            [[x.astype(matrix.dtype) / s for x in term] for term, s in zip(terms, scales, strict=True)]
+        ), scales
+
+    return lax.cond(jnp.any(is_extreme), rescaled, lambda: (matrix, jnp.ones_like(squares)))
+
+
+def _products(terms: list[list[Array]]) -> Array:
+    rows = [[_product(term, other) for other in terms[: i + 1]] for i, term in enumerate(terms)]
+    lower = jnp.stack([jnp.stack(row + [jnp.zeros_like(row[0])] * (len(rows) - len(row))) for row in rows])
+    return lower + jnp.tril(lower, -1).T
 
 
 @collectives.any_placement

@@ -111,12 +111,12 @@ def discriminator_loss(
 def _real_cost(d: Float[Array, "*s"], variant: str, real_label: Number) -> Float[Array, "*s"]:
     real_label = jnp.asarray(real_label, d.dtype)
     if variant == "least_squares":
-        return (d - real_label) ** 2 / 2
+        return 0.5 * (d - real_label) * (d - real_label)
     return multiply_inf_safe(real_label, softplus(-d)) + multiply_inf_safe(1 - real_label, softplus(d))
 
 
 def _fake_cost(d: Float[Array, "*s"], variant: str, _: Number) -> Float[Array, "*s"]:
-    return d**2 / 2 if variant == "least_squares" else softplus(d)
+    return 0.5 * d * d if variant == "least_squares" else softplus(d)
 
 
 @_register(
@@ -171,10 +171,7 @@ def generator_loss(
 
 
 @_register(
-    "cycle_consistency_loss",
-    domain=("any number", "any number"),
-    citation="arXiv:1703.10593",
-    homogeneous_degree=1,
+    "cycle_consistency_loss", domain=("any number", "any number"), citation="arXiv:1703.10593", homogeneous_degree=1
 )
 def cycle_consistency_loss(
     cycled: ArrayLike,

@@ -41,6 +41,8 @@ def _pair_example(key: Array) -> tuple[Array, Array, Array]:
     aliases=("contrastive",),
     domain=("any numbers", "any numbers", "{0, 1}"),
     citation="doi:10.1109/CVPR.2006.100",
+    homogeneous_degree=2,
+    scaled_options=(("margin", 1),),
     example_inputs=_pair_example,
 )
 def contrastive_loss(
@@ -102,6 +104,8 @@ def contrastive_loss(
     aliases=("pairwise_contrastive",),
     domain=("any numbers", "class ids"),
     citation="doi:10.1109/CVPR.2006.100",
+    homogeneous_degree=2,
+    scaled_options=(("margin", 1),),
     depends_on_batch=True,
     example_inputs=labelled_example,
 )

@@ -7,6 +7,7 @@ which the layers of a network mix. In the place of a masked image the function g
 """
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -108,7 +109,12 @@ def weighted_layer_distance(
 
 def mean_square(f: Float[Array, "N H W C"], p: Float[Array, "N H W C"]) -> Float[Array, " N"]:
     """|F - P|² / (C H W), a distance for `weighted_layer_distance`."""
-    return jnp.mean((f - p) ** 2, axis=(1, 2, 3))
+    return sum_of_squares(f - p, 1 / math.prod(f.shape[1:]))
+
+
+def sum_of_squares(x: Float[Array, "N ..."], factor: float) -> Float[Array, " N"]:
+    """`factor` Σ x² over all axes but the first; the factor comes first, for a square may overflow."""
+    return jnp.sum(factor * x * x, axis=tuple(range(1, x.ndim)))
 
 
 def resolve_layer_weights(loss: str, layer_weights: Any, features: FeatureMaps, targets: FeatureMaps) -> WeightsByPath:

@@ -21,6 +21,7 @@ __all__ = ["perceptual_loss"]
     aliases=("perceptual", "feature_reconstruction"),
     citation="arXiv:1603.08155",
     likelihood=(0.5, 0.5),
+    homogeneous_degree=2,
 )
 def perceptual_loss(
     features: Features,

@@ -36,6 +36,7 @@ from jaxlosses.losses.images.feature_maps import (
     register_feature_loss,
     resolve_layer_weights,
     select_layers,
+    sum_of_squares,
     weighted_layer_distance,
 )
 from jaxlosses.losses.images.gram import VARIANTS, normalized_gram
@@ -43,7 +44,7 @@ from jaxlosses.losses.images.gram import VARIANTS, normalized_gram
 __all__ = ["content_loss", "content_style_loss", "style_loss"]
 
 
-@register_feature_loss("content_loss", aliases=("content",), citation="arXiv:1508.06576")
+@register_feature_loss("content_loss", aliases=("content",), citation="arXiv:1508.06576", homogeneous_degree=2)
 def content_loss(
     features: Features,
     target_features: Features,
@@ -104,7 +105,7 @@ def content_loss(
     return reduce(weighted_layer_distance("content_loss", _content_distance(variant), f, p, weights), mask, reduction)
 
 
-@register_feature_loss("style_loss", aliases=("style",), citation="arXiv:1508.06576")
+@register_feature_loss("style_loss", aliases=("style",), citation="arXiv:1508.06576", homogeneous_degree=4)
 def style_loss(
     features: Features,
     target_features: Features,
@@ -255,9 +256,9 @@ def _content_distance(variant: str) -> Callable[[Array, Array], Float[Array, " N
 
 
 def _half_square(f: Float[Array, "N H W C"], p: Float[Array, "N H W C"]) -> Float[Array, " N"]:
-    return 0.5 * jnp.sum((f - p) ** 2, axis=(1, 2, 3))
+    return sum_of_squares(f - p, 0.5)
 
 
 def _style_distance(variant: str) -> Callable[[Array, Array], Float[Array, " N"]]:
     scale = 0.25 if variant == "gatys" else 1.0
-    return lambda f, a: scale * jnp.sum((normalized_gram(f) - normalized_gram(a)) ** 2, axis=(1, 2))
+    return lambda f, a: sum_of_squares(normalized_gram(f) - normalized_gram(a), scale)

@@ -116,8 +116,8 @@ def l2_penalty(params: Any, *, half: bool = False, select: Select | None = None)
     Reference:
         Hoerl and Kennard, Ridge Regression, 1970, doi:10.1080/00401706.1970.10488634.
     """
-    total = _total("l2_penalty", jnp.square, params, select)
-    return total / 2 if half else total
+    cost = lambda w: 0.5 * w * w if half else w * w  # noqa: E731
+    return _total("l2_penalty", cost, params, select)
 
 
 @_register("elastic_net_penalty", aliases=("elastic_net",), citation="doi:10.1111/j.1467-9868.2005.00503.x")
@@ -154,9 +154,10 @@ def elastic_net_penalty(
         doi:10.1111/j.1467-9868.2005.00503.x. This form: Friedman, Hastie and Tibshirani, 2010,
         doi:10.18637/jss.v033.i01.
     """
-    ratio = jnp.asarray(l1_ratio)
-    cost = lambda w: ratio * abs_zero_grad(w) + (1 - ratio) / 2 * jnp.square(w)  # noqa: E731
-    return jnp.asarray(alpha) * _total("elastic_net_penalty", cost, params, select)
+    alpha, ratio = jnp.asarray(alpha), jnp.asarray(l1_ratio)
+    l1, l2 = alpha * ratio, alpha * (1 - ratio) / 2
+    cost = lambda w: l1 * abs_zero_grad(w) + l2 * w * w  # noqa: E731  # l2 first: a square may overflow
+    return _total("elastic_net_penalty", cost, params, select)
 
 
 @public_function

@@ -55,6 +55,7 @@ class LossSpec:
             others: `(("variant", "minimax"),)`.
         homogeneous_degree: n, if inputs times c have the value times cⁿ; None if there is no such n, or not known.
         scaled_options: options that scale with the inputs, each with its power of c: `(("margin", 2),)`.
+        translation_invariant: whether inputs plus a constant have the same value: it takes their differences only.
         law_exceptions: laws of `jaxlosses.testing` that cannot hold for it, each with the reason.
     """
 
@@ -76,6 +77,7 @@ class LossSpec:
     negative_with: tuple[tuple[str, Any], ...] = ()
     homogeneous_degree: int | None = None
     scaled_options: tuple[tuple[str, int], ...] = ()
+    translation_invariant: bool = False
     law_exceptions: tuple[tuple[str, str], ...] = ()
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:

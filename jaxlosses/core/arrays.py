@@ -113,7 +113,7 @@ def _in_one_precision(arrays: list[Array | np.ndarray]) -> tuple[Array, ...]:
 
 
 def to_comparable(loss: str, **arrays: ArrayLike) -> tuple[Array, ...]:
-    """Arrays of which a loss takes `difference`s only: floats, or as they are if all are integers.
+    """Arrays of which a loss takes differences only: floats, or as they are if all are integers (`relative_to`).
 
     Integers of NumPy or Python that do not fit 32 bits are moved together, so that their differences stay.
     """
@@ -131,6 +131,11 @@ def to_comparable(loss: str, **arrays: ArrayLike) -> tuple[Array, ...]:
     elif any(isinstance(array, np.ndarray) and saturated(array) is not array for array in converted):
         return _in_one_precision(converted)
     return tuple(map(jnp.asarray, converted))
+
+
+def relative_to(origin: Array, *arrays: Array) -> tuple[Float[Array, "..."], ...]:
+    """Arrays of which a loss takes differences only, less `origin` if they are integers; floats as they are."""
+    return arrays if jnp.issubdtype(origin.dtype, jnp.floating) else tuple(difference(x, origin) for x in arrays)
 
 
 def difference(a: Array, b: Array) -> Float[Array, "..."]:

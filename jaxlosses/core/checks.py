@@ -16,9 +16,8 @@ from jax import Array
 from jax.experimental import checkify
 from jaxtyping import Bool, Float
 
-from jaxlosses.core.arrays import difference as difference
 from jaxlosses.core.arrays import differs as differs
-from jaxlosses.core.arrays import saturated, to_comparable
+from jaxlosses.core.arrays import relative_to, saturated, to_comparable
 from jaxlosses.core.arrays import to_array as to_array
 from jaxlosses.core.arrays import to_bool as to_bool
 from jaxlosses.core.arrays import to_floats as to_floats
@@ -27,6 +26,9 @@ from jaxlosses.core.errors import AlignmentError, index_last, index_of, shape_hi
 from jaxlosses.core.labels import Labels
 from jaxlosses.core.masks import LossMask, align, masked
 from jaxlosses.core.types import ArrayLike
+
+Origin = Callable[[Array], Array]
+"""From an array to what is subtracted from its integers, and from those of others."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -103,7 +105,7 @@ def prepare_same_shape(
     *,
     consumed: int | None = None,
     extra_where: Bool[Array, "..."] | None = None,
-    only_differences: bool = False,
+    origin: Origin | None = None,
     **arrays: ArrayLike,
 ) -> tuple[*tuple[Array, ...], LossMask]:
     """Check, convert and mask arrays that must have one shape.
@@ -114,13 +116,14 @@ def prepare_same_shape(
         sample_weights: numbers >= 0. A weight of 0 switches off an element that holds NaN or infinity.
         consumed: the axis that the loss takes as one thing (classes, box coordinates), which a mask has not.
         extra_where: a further mask, of the full shape.
-        only_differences: the loss takes the `difference` of two of them and nothing else, so integers stay integers.
+        origin: for a loss that takes differences of them and nothing else: from the first array to what integers are
+            counted from before they become floats, so that the differences are exact.
         **arrays: the loss's arrays, under the names that its caller knows.
 
     Returns:
         The arrays as float32 (or float64), with 0 where masked, and the mask.
     """
-    converted = to_comparable(loss, **arrays) if only_differences else to_floats(loss, **arrays)
+    converted = to_comparable(loss, **arrays) if origin else to_floats(loss, **arrays)
     (first, reference), *others = zip(arrays, converted, strict=True)
     for name, array in others:
         if array.shape != reference.shape:
@@ -131,19 +134,20 @@ def prepare_same_shape(
     axis = None if consumed is None else check_axis(loss, first, reference, consumed)
     shape = _without_axis(reference.shape, axis)
     mask = make_mask(loss, where, sample_weights, shape, *converted, consumed=axis, extra_where=extra_where)
-    return (*(masked(array, mask.where, axis) for array in converted), mask)
+    unmasked = [masked(array, mask.where, axis) for array in converted]
+    return (*(relative_to(origin(unmasked[0]), *unmasked) if origin else unmasked), mask)
 
 
 def prepare_residuals(
     loss: str, where: ArrayLike | None, sample_weights: ArrayLike | None, **arrays: Any
 ) -> tuple[Float[Array, "..."], LossMask]:
     """The first array minus the second, with 0 where masked: for losses that need nothing else. And the mask."""
-    a, b, mask = prepare_same_shape(loss, where, sample_weights, only_differences=True, **arrays)
-    return difference(a, b), mask
+    a, b, mask = prepare_same_shape(loss, where, sample_weights, origin=lambda first: first, **arrays)
+    return a - b, mask
 
 
 def prepare_pairwise(
-    loss: str, features: int | str, *, pairwise: bool, **arrays: Any
+    loss: str, features: int | str, *, pairwise: bool, origin: Origin | None = None, **arrays: Any
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """Check and convert two arrays of rows, to be compared row by row or (`pairwise`) every row with every row.
 
@@ -151,21 +155,25 @@ def prepare_pairwise(
         loss: the name of the function, for messages.
         features: the size of a row, or the word for it in messages.
         pairwise: the arrays may differ in their number of rows.
+        origin: as in `prepare_same_shape`; if `pairwise`, from a row of the first array.
         **arrays: the two arrays, under the names that their caller knows.
 
     Returns:
         Floats of one shape; or `(..., N, features)` and `(..., M, features)` if `pairwise`.
     """
     if not pairwise:
-        a, b, _ = prepare_same_shape(loss, None, None, consumed=-1, **arrays)
+        a, b, _ = prepare_same_shape(loss, None, None, consumed=-1, origin=origin, **arrays)
         return a, b
-    a, b = to_floats(loss, **arrays)
+    a, b = to_comparable(loss, **arrays) if origin else to_floats(loss, **arrays)
     sizes = {a.shape[-1:], b.shape[-1:]} | ({(features,)} if isinstance(features, int) else set())
     if min(a.ndim, b.ndim) < 2 or a.shape[:-2] != b.shape[:-2] or len(sizes) > 1:
         first, second = arrays
         raise ValueError(
             f"{loss}: {first} {a.shape} and {second} {b.shape} must be (..., N, {features}) and (..., M, {features})"
         )
+    if origin is None:
+        return a, b
+    a, b = relative_to(origin((a if a.shape[-2] else b)[..., :1, :]), a, b)
     return a, b
 
 

@@ -171,7 +171,11 @@ def generator_loss(
 
 
 @_register(
-    "cycle_consistency_loss", domain=("any number", "any number"), citation="arXiv:1703.10593", homogeneous_degree=1
+    "cycle_consistency_loss",
+    domain=("any number", "any number"),
+    citation="arXiv:1703.10593",
+    homogeneous_degree=1,
+    translation_invariant=True,
 )
 def cycle_consistency_loss(
     cycled: ArrayLike,

@@ -30,7 +30,12 @@ def _example(key: Array) -> tuple[Array, Array]:
 
 
 _register = functools.partial(
-    register, family="regression", domain=("any number", "any number"), minimum=0.0, example_inputs=_example
+    register,
+    family="regression",
+    domain=("any number", "any number"),
+    minimum=0.0,
+    translation_invariant=True,
+    example_inputs=_example,
 )
 
 

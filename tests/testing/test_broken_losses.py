@@ -15,8 +15,10 @@ from jaxlosses.core.numerics import abs_zero_grad
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import Number, Parts
 
+prepare_differences = functools.partial(checks.prepare_same_shape, origin=lambda first: first)
 
-def loss_of(values, reduce=reduce, prepare=checks.prepare_same_shape):
+
+def loss_of(values, reduce=reduce, prepare=prepare_differences):
     """A squared error with one thing broken: its formula, its reduction or its checks of the inputs."""
 
     def broken(predictions, targets, *, where=None, sample_weights=None, reduction="none", scale: Number = 1.0):
@@ -176,6 +178,7 @@ BROKEN = {
     "nothing is below the minimum": loss_of(below_zero),
     "wrong keywords raise": unchecked,
     "typed numbers keep the precision": widening,
+    "integers keep their differences": loss_of(squares, prepare=checks.prepare_same_shape),
     "scaled inputs give scaled values": loss_of(squares_that_overflow),
     "an explicit mesh changes nothing": loss_of(looks_up),
     "shard_map changes nothing": loss_of(scans),
@@ -185,7 +188,14 @@ BROKEN = {
 def case_of(function):
     example = registry.get("squared_error").example_inputs
     return testing.Case(
-        registry.LossSpec("broken", function, minimum=0.0, homogeneous_degree=2, example_inputs=example)
+        registry.LossSpec(
+            "broken",
+            function,
+            minimum=0.0,
+            homogeneous_degree=2,
+            translation_invariant=True,
+            example_inputs=example,
+        )
     )
 
 

@@ -56,10 +56,15 @@ register_candidates_loss = functools.partial(
 
 
 def prepare_embeddings(
-    loss: str, where: ArrayLike | None, sample_weights: ArrayLike | None, **arrays: Any
+    loss: str,
+    where: ArrayLike | None,
+    sample_weights: ArrayLike | None,
+    *,
+    origin: checks.Origin | None = None,
+    **arrays: Any,
 ) -> tuple[*tuple[Array, ...], LossMask]:
     """Check, convert and mask arrays of one shape `(batch, features)`."""
-    *rows, mask = checks.prepare_same_shape(loss, where, sample_weights, consumed=-1, **arrays)
+    *rows, mask = checks.prepare_same_shape(loss, where, sample_weights, consumed=-1, origin=origin, **arrays)
     if rows[0].ndim != 2:
         raise ValueError(f"{loss}: {next(iter(arrays))} {rows[0].shape} must be (batch, features)")
     return *rows, mask
@@ -153,7 +158,9 @@ def reduce_over_anchors(
 ) -> Reduced:
     """Compute `of_anchor` for each embedding as an anchor, with the rest of the batch as its partners, and reduce."""
     collectives.check_axis_name(loss, axis_name)
-    anchors, mask = prepare_embeddings(loss, where, sample_weights, embeddings=embeddings)
+    # Each device would count its integers from another row.
+    origin = None if axis_name else lambda x: x[:1]
+    anchors, mask = prepare_embeddings(loss, where, sample_weights, origin=origin, embeddings=embeddings)
     ids = check_class_ids(loss, labels, "embeddings", anchors)
     if not anchors.shape[0]:
         return reduce(jnp.zeros(0, anchors.dtype), mask, reduction)

@@ -38,6 +38,7 @@ def _pair_example(key: Array) -> tuple[Array, Array, Array]:
 
 @register_embedding_loss(
     "contrastive_loss",
+    translation_invariant=True,
     aliases=("contrastive",),
     domain=("any numbers", "any numbers", "{0, 1}"),
     citation="doi:10.1109/CVPR.2006.100",
@@ -88,7 +89,7 @@ def contrastive_loss(
         doi:10.1109/CVPR.2006.100.
     """
     a, b, mask = checks.prepare_same_shape(
-        "contrastive_loss", where, sample_weights, consumed=-1, first=first, second=second
+        "contrastive_loss", where, sample_weights, consumed=-1, origin=lambda x: x, first=first, second=second
     )
     y = check_one_per_row("contrastive_loss", "similar", similar, "first", a).astype(a.dtype)
     y = masked(y, mask.where)
@@ -101,6 +102,7 @@ def contrastive_loss(
 
 @register_embedding_loss(
     "pairwise_contrastive_loss",
+    translation_invariant=True,
     aliases=("pairwise_contrastive",),
     domain=("any numbers", "class ids"),
     citation="doi:10.1109/CVPR.2006.100",

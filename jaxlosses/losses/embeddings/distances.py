@@ -89,7 +89,7 @@ def squared_distance(x: ArrayLike, y: ArrayLike, *, pairwise: bool = False) -> F
     Reference:
         Schoenberg, Remarks to Maurice Fréchet's article, 1935, doi:10.2307/1968654.
     """
-    a, b = checks.prepare_pairwise("squared_distance", "features", pairwise=pairwise, x=x, y=y)
+    a, b = checks.prepare_pairwise("squared_distance", "features", pairwise=pairwise, origin=lambda row: row, x=x, y=y)
     return _pairwise_squares(a, b) if pairwise else squared_norm(a - b)
 
 
@@ -118,7 +118,9 @@ def euclidean_distance(x: ArrayLike, y: ArrayLike, *, pairwise: bool = False) ->
     Reference:
         Fréchet, Sur quelques points du calcul fonctionnel, 1906, doi:10.1007/BF03018603.
     """
-    a, b = checks.prepare_pairwise("euclidean_distance", "features", pairwise=pairwise, x=x, y=y)
+    a, b = checks.prepare_pairwise(
+        "euclidean_distance", "features", pairwise=pairwise, origin=lambda row: row, x=x, y=y
+    )
     return _pairwise_norms(a, b) if pairwise else norm(a - b, (a, b))
 
 

@@ -19,6 +19,7 @@ def _example(key: Array) -> tuple[Array, Array, Array]:
 
 @register_embedding_loss(
     "triplet_loss",
+    translation_invariant=True,
     aliases=("triplet", "triplet_margin"),
     domain=("any numbers",) * 3,
     citation="arXiv:1503.03832",
@@ -75,6 +76,7 @@ def triplet_loss(
         where,
         sample_weights,
         consumed=-1,
+        origin=lambda x: x,
         anchors=anchors,
         positives=positives,
         negatives=negatives,

@@ -39,6 +39,7 @@ _register = functools.partial(
     register_embedding_loss,
     domain=("any numbers", "class ids"),
     depends_on_batch=True,
+    translation_invariant=True,
     example_inputs=labelled_example,
 )
 

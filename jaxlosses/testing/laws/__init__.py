@@ -7,6 +7,7 @@ from jaxlosses.testing.laws import masks as masks
 from jaxlosses.testing.laws import inputs as inputs
 from jaxlosses.testing.laws import keywords as keywords
 from jaxlosses.testing.laws import ranges as ranges
+from jaxlosses.testing.laws import integers as integers
 from jaxlosses.testing.laws import placement as placement
 
 # isort: on

@@ -141,13 +141,15 @@ def prepare_scores_and_labels(
     sample_weights: ArrayLike | None,
     *,
     axis: int,
+    axis_keyword: str = "axis",
     ignore_label: int | None = None,
     extra_where: Bool[Array, "..."] | None = None,
     **arrays: ArrayLike,
 ) -> tuple[Array, Labels, LossMask]:
     """Check, convert and mask scores with a class axis, and labels: class ids without that axis, or distributions.
 
-    `extra_where` is a further mask, of the full shape without the class axis.
+    `extra_where` is a further mask, of the full shape without the class axis; `axis_keyword` is what the loss calls its
+    `axis`, for messages.
     """
     (first, scores), (second, labels) = arrays.items()
     (scores,) = to_floats(loss, **{first: scores})
@@ -164,7 +166,7 @@ def prepare_scores_and_labels(
         targets = masked(labels.astype(scores.dtype), mask.where, axis)
         check_values(loss, second, lambda: targets >= 0, "be distributions over the classes, so >= 0")
         return masked(scores, mask.where, axis), Labels(axis, num_classes, None, targets), mask
-    _check_ids_shape(loss, second, labels, first, scores.shape, axis)
+    _check_ids_shape(loss, second, labels, first, scores.shape, axis, axis_keyword)
     labels = to_integers(loss, second, labels.astype(jnp.int32) if labels.dtype == bool else labels)
     in_range = (labels >= 0) & (labels < num_classes)
     if ignore_label is not None:
@@ -268,12 +270,19 @@ def _check_prefix(loss: str, argument: str, array: Array, shape: tuple[int, ...]
     raise AlignmentError(loss, argument, array.shape, shape, hint)
 
 
-def _check_ids_shape(loss: str, name: str, labels: Array, first: str, shape: tuple[int, ...], axis: int) -> None:
+def _check_ids_shape(
+    loss: str, name: str, labels: Array, first: str, shape: tuple[int, ...], axis: int, axis_keyword: str
+) -> None:
     expected = f"{first} {shape} need {name} {_without_axis(shape, axis)} (class ids) or {shape} (distributions)"
     if labels.shape != _without_axis(shape, axis):
-        hint = "check the class axis (axis=)"
+        hint = f"check the class axis ({axis_keyword}=)"
+        others = [other for other in range(len(shape)) if labels.shape == _without_axis(shape, other)]
         if labels.shape[-1:] == (1,) and labels.shape[:-1] == _without_axis(shape, axis):
             hint = f"did you mean {name}{index_last(labels.ndim)}?"
+        elif labels.shape == (*shape[:axis], 1, *shape[axis + 1 :]):
+            hint = f"did you mean {name}[{', '.join('0' if k == axis else ':' for k in range(axis + 1))}]?"
+        elif len(others) == 1:
+            hint = f"did you mean {axis_keyword}={others[0]}?"
         raise ValueError(f"{loss}: {expected}, got {labels.shape}; {hint}")
 
 

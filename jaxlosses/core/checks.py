@@ -183,18 +183,20 @@ def prepare_scores_and_labels(
     sample_weights: ArrayLike | None,
     *,
     axis: int,
+    axis_keyword: str = "axis",
     ignore_label: int | None = None,
     extra_where: Bool[Array, "..."] | None = None,
     **arrays: ArrayLike,
 ) -> tuple[Array, Labels, LossMask]:
     """Check, convert and mask scores with a class axis, and labels: class ids without that axis, or distributions.
 
-    `extra_where` is a further mask, of the full shape without the class axis.
+    `extra_where` is a further mask, of the full shape without the class axis; `axis_keyword` is what the loss calls its
+    `axis`, for messages.
     """
     (first, scores), (second, labels) = arrays.items()
     (scores,) = to_floats(loss, **{first: scores})
     labels = to_array(loss, second, labels)
-    axis = check_axis(loss, first, scores, axis)
+    axis = check_axis(loss, first, scores, axis, axis_keyword)
     num_classes, shape = scores.shape[axis], _without_axis(scores.shape, axis)
     if labels.shape == scores.shape:
         if ignore_label is not None:
@@ -206,7 +208,7 @@ def prepare_scores_and_labels(
         targets = masked(labels.astype(scores.dtype), mask.where, axis)
         check_values(loss, second, lambda: targets >= 0, "be distributions over the classes, so >= 0")
         return masked(scores, mask.where, axis), Labels(axis, num_classes, None, targets), mask
-    _check_ids_shape(loss, second, labels, first, scores.shape, axis)
+    _check_ids_shape(loss, second, labels, first, scores.shape, axis, axis_keyword)
     labels = to_integers(loss, second, labels.astype(jnp.int32) if labels.dtype == bool else labels)
     in_range = (labels >= 0) & (labels < num_classes)
     if ignore_label is not None:
@@ -253,11 +255,12 @@ def make_mask(
     return LossMask(loss, usable if mask is None else mask & usable, weights, shape)
 
 
-def check_axis(loss: str, name: str, array: Array, axis: int) -> int:
+def check_axis(loss: str, name: str, array: Array, axis: int, keyword: str = "axis") -> int:
     """`axis` counted from the front."""
     if not -array.ndim <= axis < array.ndim:
         axes = f"its axes are {-array.ndim} to {array.ndim - 1}" if array.ndim else "it must have at least one"
-        raise ValueError(f"{loss}: {name} {array.shape} has no axis {axis}; {axes}")
+        given = f"axis {axis}" if keyword == "axis" else f"axis {axis} ({keyword}=)"
+        raise ValueError(f"{loss}: {name} {array.shape} has no {given}; {axes}")
     if array.shape[axis] == 0:
         raise ValueError(f"{loss}: {name} {array.shape} must not be empty along axis {axis}")
     return axis % array.ndim
@@ -275,20 +278,21 @@ def _check_prefix(loss: str, argument: str, array: Array, shape: tuple[int, ...]
     raise AlignmentError(loss, argument, array.shape, shape, hint)
 
 
-def _check_ids_shape(loss: str, name: str, labels: Array, first: str, shape: tuple[int, ...], axis: int) -> None:
+def _check_ids_shape(
+    loss: str, name: str, labels: Array, first: str, shape: tuple[int, ...], axis: int, axis_keyword: str
+) -> None:
     ids_shape = _without_axis(shape, axis)
     if labels.shape == ids_shape:
         return
-    expected = f"{first} {shape} need {name} {ids_shape} (class ids) or {shape} (distributions)"
+    hint = f"check the class axis ({axis_keyword}=)"
     extra = [k for k, n in enumerate(labels.shape) if n == 1 and _without_axis(labels.shape, k) == ids_shape]
-    hint = f"did you mean {name}{index_of(max(extra))}?" if extra else _axis_hint(shape, labels.shape)
+    fitting = [other for other in range(len(shape)) if labels.shape == _without_axis(shape, other)]
+    if extra:
+        hint = f"did you mean {name}{index_of(axis if axis in extra else max(extra))}?"
+    elif len(fitting) == 1:
+        hint = f"did you mean {axis_keyword}={fitting[0]}?"
+    expected = f"{first} {shape} need {name} {ids_shape} (class ids) or {shape} (distributions)"
     raise ValueError(f"{loss}: {expected}, got {labels.shape}; {hint}")
-
-
-def _axis_hint(shape: tuple[int, ...], ids_shape: tuple[int, ...]) -> str:
-    """The class axis under which ids of this shape would be right, if there is one."""
-    fitting = [k for k in range(len(shape)) if _without_axis(shape, k) == ids_shape]
-    return f"check the class axis (axis={fitting[-1]}?)" if fitting else "check the class axis (axis=)"
 
 
 def _all_finite(array: Array, consumed: int | None) -> Bool[Array, "..."]:

@@ -79,7 +79,9 @@ REFUSED = {
     "softmax_cross_entropy: logits (4, 3) need labels (4,) (class ids) or (4, 3) (distributions), got (4, 1); "
     "did you mean labels[:, 0]?": (ValueError, lambda: jl.softmax_cross_entropy(X, jnp.zeros((4, 1), int))),
     "softmax_cross_entropy: logits (4, 3) need labels (3,) (class ids) or (4, 3) (distributions), got (4,); "
-    "check the class axis (axis=1?)": (ValueError, lambda: jl.softmax_cross_entropy(X, jnp.zeros(4, int), axis=0)),
+    "did you mean axis=1?": (ValueError, lambda: jl.softmax_cross_entropy(X, jnp.zeros(4, int), axis=0)),
+    "softmax_cross_entropy: logits (4, 3) need labels (4,) (class ids) or (4, 3) (distributions), got (7,); "
+    "check the class axis (axis=)": (ValueError, lambda: jl.softmax_cross_entropy(X, jnp.zeros(7, int))),
     "softmax_cross_entropy: logits (4, 3) has no axis 2; its axes are -2 to 1": (
         ValueError,
         lambda: jl.softmax_cross_entropy(X, jnp.zeros(4, int), axis=2),

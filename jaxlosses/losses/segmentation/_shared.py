@@ -3,6 +3,7 @@
     x = prepare_masks(...)               predictions and targets, with 0 where masked
     pixels = make_pixel_reduction(x)     which pixels are summed together, and which classes count
     pixels.sum(...)                      sums over pixels, of which a loss makes its values
+    pixels.sum_targets(x, ...)           those that only pixels of the class add to: class ids need no one-hot array
     pixels.average_classes(values)       their mean over the classes; `pixels.mask` is the mask of that
 
 Which shapes these have depends on the options:
@@ -20,8 +21,8 @@ import dataclasses
 import functools
 import math
 import operator
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,12 +30,14 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float
 
-from jaxlosses.core import checks, collectives
+from jaxlosses.core import collectives
 from jaxlosses.core.collectives import AxisName
 from jaxlosses.core.errors import one_of
 from jaxlosses.core.masks import LossMask, masked
-from jaxlosses.core.numerics import abs_zero_grad, log_softmax_from_parts, logsumexp_parts, safe_divide, safe_log
+from jaxlosses.core.numerics import abs_zero_grad, nan_unless, safe_divide, safe_log
 from jaxlosses.core.types import ArrayLike
+from jaxlosses.losses.segmentation._class_ids import sum_by_class
+from jaxlosses.losses.segmentation._mask_inputs import MaskInputs, prepare_masks
 from jaxlosses.registry import register
 
 
@@ -54,78 +57,6 @@ register_mask_loss = functools.partial(
     may_reduce_batch=True,
     example_inputs=_example_inputs,
 )
-
-
-class MaskInputs(NamedTuple):
-    """Predicted and true segmentation masks of one shape, checked.
-
-    Attributes:
-        predictions: probabilities or logits, with 0 where masked.
-        targets: numbers in [0, 1], one-hot for class ids; with 0 where masked.
-        mask: which pixels count, and how much.
-        class_axis: counted from the front; None for masks of one class.
-        has_pixel_weights: whether the sample weights are of pixels, and not of images.
-    """
-
-    predictions: Float[Array, "..."]
-    targets: Float[Array, "..."]
-    mask: LossMask
-    class_axis: int | None
-    has_pixel_weights: bool
-
-    @property
-    def valid(self) -> Float[Array, "..."]:
-        """1, and 0 where masked."""
-        return masked(jnp.ones_like(self.predictions), self.mask.where, self.class_axis)
-
-
-def prepare_masks(
-    loss: str,
-    where: ArrayLike | None,
-    sample_weights: ArrayLike | None = None,
-    *,
-    class_axis: int | None,
-    ignore_label: int | None,
-    activation: str | None = None,
-    **arrays: Any,
-) -> MaskInputs:
-    """Check, convert and mask predictions, which are probabilities unless they are named logits, and targets."""
-    first, second = arrays
-    if class_axis is None:
-        labels = checks.to_array(loss, second, arrays[second])
-        not_ignored = None if ignore_label is None else checks.differs(labels, ignore_label)
-        p, g, mask = checks.prepare_same_shape(loss, where, sample_weights, extra_where=not_ignored, **arrays)
-    else:
-        p, labels, mask = checks.prepare_scores_and_labels(
-            loss, where, sample_weights, axis=class_axis, ignore_label=ignore_label, **arrays
-        )
-        if labels.ids is not None and labels.num_classes == 1:
-            raise ValueError(f"{loss}: class ids need more than one class; did you mean {second}[..., None]?")
-        g = labels.dense(p.dtype)
-        class_axis %= p.ndim
-    if p.ndim < 2 or class_axis == 0:
-        form = "(batch, *space)" if class_axis is None else "(batch, *space, classes), or class_axis=None"
-        raise ValueError(f"{loss}: {first} {p.shape} must be {form}")
-    if activation == "softmax" and class_axis is not None:
-        mask = mask.with_classes(p, class_axis)
-    # The activation of 0 is not 0, and neither is the one-hot form of class 0: a masked pixel is in neither mask.
-    p = masked(_activate(loss, p, activation, class_axis), mask.where, class_axis)
-    g = masked(g, mask.where, class_axis)
-    if first != "logits":
-        checks.check_probabilities(loss, first, p)
-    checks.check_probabilities(loss, second, g)
-    return MaskInputs(p, g, mask, class_axis, sample_weights is not None and np.ndim(sample_weights) > 1)
-
-
-def _activate(loss: str, x: Float[Array, "*s"], activation: str | None, class_axis: int | None) -> Float[Array, "*s"]:
-    one_of(loss, "activation", activation, (None, "sigmoid", "softmax"))
-    if activation is None:
-        return x
-    if activation == "sigmoid":
-        return jax.nn.sigmoid(x)
-    if class_axis is None:
-        raise ValueError(f"{loss}: activation='softmax' needs a class axis; did you mean 'sigmoid'?")
-    return jnp.exp(log_softmax_from_parts(x, *logsumexp_parts(x, class_axis)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -153,6 +84,11 @@ class PixelReduction:
     def sum(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """The sum of `x` over the pixels; with `"micro"` over the classes that count as well."""
         sums = _sum_by_class(x, self.axes, self.axis_name, self.weights, self.class_indices)
+        return self._sum_classes(sums) if self.average == "micro" else sums
+
+    def sum_targets(self, x: MaskInputs, f: Callable[[Any, Any], Any]) -> Float[Array, "..."]:
+        """The sum of `f(p, g)`, which is 0 at g = 0, over the pixels: for class ids without a one-hot array."""
+        sums = _sum_targets(x, f, self.axes, self.axis_name, self.weights, self.class_indices)
         return self._sum_classes(sums) if self.average == "micro" else sums
 
     def average_classes(self, values: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -205,13 +141,39 @@ def make_pixel_reduction(
     present = None
     if classes == "present":
         # Not "> 0": a class id out of range makes NaN of a sum, which has to reach the value.
-        present = _sum_by_class(x.targets, axes, axis_name, pixel_weights, indices) != 0
+        present = _sum_targets(x, lambda p, g: g, axes, axis_name, pixel_weights, indices) != 0
         if per_class:
             mask = mask._replace(where=None if mask.where is None else mask.where[..., None]).restrict(present)
         else:
             mask = mask.restrict(jnp.any(present, axis=-1))
     is_averaged = x.class_axis is not None and not per_class
     return PixelReduction(mask, axes, axis_name, pixel_weights, indices, present, average if is_averaged else None)
+
+
+def prepare_regions(
+    loss: str,
+    where: ArrayLike | None,
+    sample_weights: ArrayLike | None,
+    *,
+    probabilities: ArrayLike,
+    targets: ArrayLike,
+    activation: str | None,
+    class_axis: int | None,
+    ignore_label: int | None,
+    **options: Any,
+) -> tuple[MaskInputs, PixelReduction]:
+    """The inputs and the sums of a loss of regions; `options` are those of `make_pixel_reduction`."""
+    x = prepare_masks(
+        loss,
+        where,
+        sample_weights,
+        probabilities=probabilities,
+        targets=targets,
+        activation=activation,
+        class_axis=class_axis,
+        ignore_label=ignore_label,
+    )
+    return x, make_pixel_reduction(x, **options)
 
 
 def _sum_by_class(
@@ -222,6 +184,32 @@ def _sum_by_class(
     class_indices: tuple[int, ...] | None,
 ) -> Float[Array, "..."]:
     sums = collectives.psum(jnp.sum(x if pixel_weights is None else x * pixel_weights, axis=axes), axis_name)
+    return sums if class_indices is None else sums[..., np.array(class_indices)]
+
+
+def _sum_targets(
+    x: MaskInputs,
+    f: Callable[[Any, Any], Any],
+    axes: tuple[int, ...],
+    axis_name: AxisName | None,
+    pixel_weights: Float[Array, "..."] | None,
+    class_indices: tuple[int, ...] | None,
+) -> Float[Array, "..."]:
+    if not x.has_class_ids:
+        return _sum_by_class(f(x.predictions, x.targets), axes, axis_name, pixel_weights, class_indices)
+    assert x.class_axis is not None
+    assert x.labels is not None
+    assert x.labels.ids is not None
+    (p,), num_classes, ids = x.labels.select(x.predictions), x.labels.num_classes, x.labels.ids
+    in_range = nan_unless((ids >= 0) & (ids < num_classes), jnp.ones_like(p))
+    values = masked(f(p, jnp.ones((), p.dtype)) * in_range, x.mask.where)
+    if pixel_weights is not None:
+        values = values * jnp.squeeze(pixel_weights, x.class_axis)
+    per_image = 0 not in axes
+    sums = sum_by_class(values, jnp.clip(ids, 0, num_classes - 1), num_classes, per_image=per_image)
+    # An id that is out of range makes NaN of all classes.
+    faults = jnp.sum(masked(0 * in_range, x.mask.where), axis=tuple(range(1 if per_image else 0, p.ndim)))
+    sums = collectives.psum(sums + jnp.expand_dims(faults, -1), axis_name)
     return sums if class_indices is None else sums[..., np.array(class_indices)]
 
 
@@ -277,11 +265,20 @@ def _select_classes(
     return indices
 
 
-def intersection(x: MaskInputs, soft_labels: bool) -> Float[Array, "..."]:
-    """What each pixel adds to the true positives: p g, or min(p, g) with `soft_labels`."""
+def sum_intersection(x: MaskInputs, pixels: PixelReduction, soft_labels: bool) -> Float[Array, "..."]:
+    """The true positives: the sum of p g, or of min(p, g) with `soft_labels`."""
+    if not soft_labels:
+        return pixels.sum_targets(x, lambda p, g: p * g)
+    if x.has_class_ids:  # min(p, 0) is 0, but has a gradient at p = 0
+        rest = pixels.sum(_soft_minimum(x.predictions, 0.0))
+        return rest + pixels.sum_targets(x, lambda p, g: _soft_minimum(p, g) - _soft_minimum(p, 0.0))
+    return pixels.sum(_soft_minimum(x.predictions, x.targets))
+
+
+def _soft_minimum(p: Float[Array, "..."], g: Any) -> Float[Array, "..."]:
+    """min(p, g) with the mean of both gradients where p = g."""
     # Pixel by pixel, and not from the sums of |p|, |g| and |p - g|: without an overlap it is exactly 0.
-    p, g = x.predictions, x.targets
-    return (p + g - abs_zero_grad(p - g)) / 2 if soft_labels else p * g
+    return (p + g - abs_zero_grad(p - g)) / 2
 
 
 def to_loss(coefficient: Float[Array, "..."], log: bool) -> Float[Array, "..."]:

@@ -16,10 +16,9 @@ from jaxlosses.core.numerics import safe_divide
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, Reduced
 from jaxlosses.losses.segmentation._shared import (
-    intersection,
-    make_pixel_reduction,
-    prepare_masks,
+    prepare_regions,
     register_mask_loss,
+    sum_intersection,
     to_loss,
 )
 
@@ -95,7 +94,7 @@ def dice_loss(
     Reference:
         Milletari, Navab and Ahmadi, V-Net, 2016, arXiv:1606.04797.
     """
-    x = prepare_masks(
+    x, pixels = prepare_regions(
         "dice_loss",
         where,
         sample_weights,
@@ -104,9 +103,6 @@ def dice_loss(
         activation=activation,
         class_axis=class_axis,
         ignore_label=ignore_label,
-    )
-    pixels = make_pixel_reduction(
-        x,
         classes=classes,
         include_background=include_background,
         average=average,
@@ -115,7 +111,7 @@ def dice_loss(
         axis_name=axis_name,
     )
     power = 2 if squared_denominator else 1
-    sizes = pixels.sum(x.predictions**power) + pixels.sum(x.targets**power)
-    tp = pixels.sum(intersection(x, soft_labels and not squared_denominator))
+    sizes = pixels.sum(x.predictions**power) + pixels.sum_targets(x, lambda p, g: g**power)
+    tp = sum_intersection(x, pixels, soft_labels and not squared_denominator)
     dice = safe_divide(2 * tp + smooth, sizes + smooth, otherwise=1.0)
     return reduce(pixels.average_classes(to_loss(dice, log)), pixels.mask, reduction)

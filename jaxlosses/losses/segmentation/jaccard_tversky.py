@@ -23,10 +23,9 @@ from jaxlosses.core.types import ArrayLike, Number, Reduced
 from jaxlosses.losses.segmentation._shared import (
     MaskInputs,
     PixelReduction,
-    intersection,
-    make_pixel_reduction,
-    prepare_masks,
+    prepare_regions,
     register_mask_loss,
+    sum_intersection,
     to_loss,
 )
 
@@ -99,7 +98,7 @@ def jaccard_loss(
         Rahman and Wang, Optimizing Intersection-over-Union in Deep Neural Networks, 2016,
         doi:10.1007/978-3-319-50835-1_22.
     """
-    x = prepare_masks(
+    x, pixels = prepare_regions(
         "jaccard_loss",
         where,
         sample_weights,
@@ -108,9 +107,6 @@ def jaccard_loss(
         activation=activation,
         class_axis=class_axis,
         ignore_label=ignore_label,
-    )
-    pixels = make_pixel_reduction(
-        x,
         classes=classes,
         include_background=include_background,
         average=average,
@@ -194,7 +190,7 @@ def tversky_loss(
     Reference:
         Salehi, Erdogmus and Gholipour, Tversky loss function for image segmentation, 2017, arXiv:1706.05721.
     """
-    x = prepare_masks(
+    x, pixels = prepare_regions(
         "tversky_loss",
         where,
         sample_weights,
@@ -203,9 +199,6 @@ def tversky_loss(
         activation=activation,
         class_axis=class_axis,
         ignore_label=ignore_label,
-    )
-    pixels = make_pixel_reduction(
-        x,
         classes=classes,
         include_background=include_background,
         average=average,
@@ -220,6 +213,6 @@ def tversky_loss(
 def _tversky_index(
     x: MaskInputs, pixels: PixelReduction, fp_weight: Number, fn_weight: Number, smooth: Number, soft_labels: bool
 ) -> Float[Array, "..."]:
-    tp = pixels.sum(intersection(x, soft_labels))
-    fp, fn = pixels.sum(x.predictions) - tp, pixels.sum(x.targets) - tp
+    tp = sum_intersection(x, pixels, soft_labels)
+    fp, fn = pixels.sum(x.predictions) - tp, pixels.sum_targets(x, lambda p, g: g) - tp
     return safe_divide(tp + smooth, tp + fp_weight * fp + fn_weight * fn + smooth, otherwise=1.0)

@@ -310,6 +310,6 @@ def _confusion_counts(
         metric, where, predictions=predictions, targets=targets, class_axis=class_axis, ignore_label=ignore_label
     )
     pixels, p, g = make_pixel_reduction(x, per_class=True), x.predictions, x.targets
-    tp, fp = pixels.sum(p * g), pixels.sum(p * (1 - g))
-    fn, tn = pixels.sum((1 - p) * g), pixels.sum((1 - p) * (x.valid - g))
+    tp, fp = pixels.sum_targets(x, lambda p, g: p * g), pixels.sum(p * (1 - g))
+    fn, tn = pixels.sum_targets(x, lambda p, g: (1 - p) * g), pixels.sum((1 - p) * (x.valid - g))
     return _ConfusionCounts(tp, fp, fn, tn, pixels.mask)

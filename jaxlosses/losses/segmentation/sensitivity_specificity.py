@@ -17,7 +17,7 @@ from jaxlosses.core.collectives import AxisName
 from jaxlosses.core.numerics import safe_divide
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, Reduced
-from jaxlosses.losses.segmentation._shared import make_pixel_reduction, prepare_masks, register_mask_loss
+from jaxlosses.losses.segmentation._shared import prepare_regions, register_mask_loss
 
 __all__ = ["sensitivity_specificity_loss"]
 
@@ -86,7 +86,7 @@ def sensitivity_specificity_loss(
         Brosch et al., Deep Convolutional Encoder Networks for Multiple Sclerosis Lesion Segmentation, 2015,
         doi:10.1007/978-3-319-24574-4_1.
     """
-    x = prepare_masks(
+    x, pixels = prepare_regions(
         "sensitivity_specificity_loss",
         where,
         sample_weights,
@@ -95,9 +95,6 @@ def sensitivity_specificity_loss(
         activation=activation,
         class_axis=class_axis,
         ignore_label=ignore_label,
-    )
-    pixels = make_pixel_reduction(
-        x,
         classes=classes,
         include_background=include_background,
         average=average,
@@ -106,7 +103,8 @@ def sensitivity_specificity_loss(
         axis_name=axis_name,
     )
     error, background = (x.targets - x.predictions) ** 2, x.valid - x.targets
-    sensitivity_error = safe_divide(pixels.sum(error * x.targets), pixels.sum(x.targets))
+    object_error = pixels.sum_targets(x, lambda p, r: (r - p) ** 2 * r)
+    sensitivity_error = safe_divide(object_error, pixels.sum_targets(x, lambda p, r: r))
     specificity_error = safe_divide(pixels.sum(error * background), pixels.sum(background))
     values = sensitivity_error * sensitivity_weight + specificity_error * (1 - sensitivity_weight)
     return reduce(pixels.average_classes(values), pixels.mask, reduction)

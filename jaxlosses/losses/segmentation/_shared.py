@@ -34,6 +34,7 @@ from jaxlosses.core.collectives import AxisName
 from jaxlosses.core.errors import one_of
 from jaxlosses.core.masks import LossMask, masked
 from jaxlosses.core.numerics import abs_zero_grad, log_softmax_from_parts, logsumexp_parts, safe_divide, safe_log
+from jaxlosses.core.softmax import check_classes
 from jaxlosses.core.types import ArrayLike
 from jaxlosses.registry import register
 
@@ -106,6 +107,7 @@ def prepare_masks(
         form = "(batch, *space)" if class_axis is None else "(batch, *space, classes), or class_axis=None"
         raise ValueError(f"{loss}: {first} {p.shape} must be {form}")
     if activation == "softmax" and class_axis is not None:
+        check_classes(loss, first, p, class_axis)
         mask = mask.with_classes(p, class_axis)
     # The activation of 0 is not 0, and neither is the one-hot form of class 0: a masked pixel is in neither mask.
     p = masked(_activate(loss, p, activation, class_axis), mask.where, class_axis)

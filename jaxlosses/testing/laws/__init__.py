@@ -6,6 +6,7 @@ from jaxlosses.testing.laws import derivatives as derivatives
 from jaxlosses.testing.laws import masks as masks
 from jaxlosses.testing.laws import inputs as inputs
 from jaxlosses.testing.laws import ranges as ranges
+from jaxlosses.testing.laws import infinities as infinities
 
 # isort: on
 from jaxlosses.testing.laws._law import LAWS as LAWS

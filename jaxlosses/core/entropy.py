@@ -99,9 +99,11 @@ def normalized_relative_entropy_term(log_p: Float[Array, "*s"], log_q: Float[Arr
     """
     p, q = jnp.exp(log_p), jnp.exp(log_q)
     r = log_p - log_q
-    small = jnp.clip(r, -0.1, 0.1)  # r + expm1(-r), of which the first order cancels
-    series = small**2 * (1 / 2 - small * (1 / 6 - small * (1 / 24 - small * (1 / 120 - small / 720))))
-    term = jnp.where(jnp.abs(r) < 0.1, p * series, jnp.maximum(p * r - (p - q), 0))
+    # p (r + exp(-r) - 1), of which the first order cancels near r = 0: there it is the series. Elsewhere that at the
+    # nearest r for which it holds is less, and by its slope p - q it cannot be more than so much.
+    small = -jnp.minimum(-jnp.minimum(r, 0.1), 0.1)
+    series = p * small**2 * (1 / 2 - small * (1 / 6 - small * (1 / 24 - small * (1 / 120 - small / 720))))
+    term = jnp.minimum(jnp.maximum(p * r - (p - q), series), series + 1.01 * (p + q) * jnp.abs(r - small))
     return term + inf_where_impossible(p, log_q)
 
 
@@ -109,7 +111,7 @@ def normalized_relative_entropy_term(log_p: Float[Array, "*s"], log_q: Float[Arr
 def _normalized_relative_entropy_term_jvp(
     primals: tuple[Array, Array], tangents: tuple[Any, ...]
 ) -> tuple[Array, Array]:
-    log_p, log_q = primals
+    log_p, log_q = jax.lax.optimization_barrier(primals)
     p, q = jnp.exp(log_p), jnp.exp(log_q)
     return normalized_relative_entropy_term(*primals), directional(tangents, (p * (log_p - log_q), q - p))
 

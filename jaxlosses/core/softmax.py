@@ -16,6 +16,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
+from jaxlosses.core import checks
 from jaxlosses.core.labels import Labels, one_hot, pick
 from jaxlosses.core.numerics import clip_below, log_softmax_from_parts, logsumexp_parts, safe_divide, safe_log
 
@@ -32,6 +33,16 @@ class SoftmaxCosts(NamedTuple):
     cost: Float[Array, "..."]
     max_logit: Float[Array, "..."]
     log_normalizer: Float[Array, "..."]
+
+
+def check_classes(loss: str, name: str, logits: Float[Array, "..."], axis: int) -> None:
+    """Under `checked`, raise for a softmax over one class, which is 1 whatever the logits are."""
+    checks.check_values(
+        loss,
+        name,
+        lambda: jnp.asarray(logits.shape[axis] > 1),
+        "have more than one class: a softmax over one class is 1",
+    )
 
 
 def softmax_costs(logits: Float[Array, "..."], target: Labels, *, exact: bool = False) -> SoftmaxCosts:
@@ -55,15 +66,8 @@ def mean_cost(
 
     Nothing as large as the logits is made, not in the gradient either: it is (Σ_k w_k (m - z_k) + L Σ_k w_k)/n.
     """
-    log_normalizer = jnp.squeeze(costs.log_normalizer, axis)
-    number = jnp.sum(_included(logits), axis)
-    if class_weights is None:
-        class_weights, share = jnp.ones((), logits.dtype), jnp.minimum(number, 1)
-    else:
-        share = safe_divide(jnp.sum(class_weights * _included(logits), axis), number)
-    # Halves of the logits, for the difference of two of them may be no float; and a mean before it is scaled.
-    gaps = _sum_of_gaps(logits / 2, costs.max_logit / 2, class_weights / logits.shape[axis], axis)
-    return 2 * logits.shape[axis] * safe_divide(gaps, number) + share * log_normalizer
+    weights = jnp.ones((), logits.dtype) if class_weights is None else class_weights
+    return _mean_cost(logits, weights, jax.lax.stop_gradient(costs.log_normalizer), axis)
 
 
 def log_one_minus(cost: Float[Array, "*s"]) -> Float[Array, "*s"]:
@@ -108,8 +112,10 @@ def _label_cost_jvp(axis: int, primals: tuple[Array, Any], tangents: tuple[Array
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _log_normalizer(logits: Array, axis: int) -> Array:
     """L, with a class axis of 1, exact for every label at once: for what has all the costs as arrays anyway."""
-    exps = jnp.exp(logits - _max_logit(logits, axis))
-    total = jnp.sum(exps, axis, keepdims=True)
+    max_logit = _max_logit(logits, axis)
+    above = max_logit + 1  # XLA would store the exps that both sums are made of, if they were the same
+    total = jnp.sum(jnp.exp(logits - above), axis, keepdims=True) * jnp.exp(above - max_logit)
+    exps = jnp.exp(logits - max_logit)
     smaller = jnp.sum(exps - jnp.floor(exps), axis, keepdims=True)  # without the largest one, which is 1
     return jnp.log1p(jnp.where(total < 1.5, smaller, total - 1))
 
@@ -126,22 +132,44 @@ def _probabilities(logits: Array, log_normalizer: Array, axis: int) -> Array:
     return jnp.exp(logits - _max_logit(logits, axis)) * jnp.exp(-log_normalizer)
 
 
-def _included(logits: Array) -> Array:
-    """1 for each class that is not excluded, and 0 for a logit of -inf, by arithmetic."""
-    return 1 - jnp.minimum(jnp.maximum(logits, jnp.finfo(logits.dtype).min) - logits, 1)
-
-
 @functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
-def _sum_of_gaps(logits: Array, max_logit: Array, weights: Array, axis: int) -> Array:
-    """Σ_k w_k (m - z_k) over the classes that are not excluded."""
-    gaps = max_logit - jnp.maximum(logits, jnp.finfo(logits.dtype).min)
-    return jnp.sum(weights * _included(logits) * gaps, axis)
+def _mean_cost(logits: Array, weights: Array, log_normalizer: Array, axis: int) -> Array:
+    """`mean_cost`; the log_normalizer is that of the logits, and moves with them."""
+    number, share, gaps = _sums_over_included(logits, weights, axis)
+    return 2 * logits.shape[axis] * safe_divide(gaps, number) + share * jnp.squeeze(log_normalizer, axis)
 
 
-@_sum_of_gaps.defjvp
-def _sum_of_gaps_jvp(axis: int, primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
-    (logits, max_logit, weights), (tangent, _, weights_tangent) = primals, tangents
-    included = logits > jnp.finfo(logits.dtype).min
-    gaps = jnp.where(included, max_logit - jnp.where(included, logits, 0), 0)
-    slope = jnp.where(included, -weights, 0)
-    return _sum_of_gaps(*primals, axis), jnp.sum(slope * tangent + gaps * weights_tangent, axis)
+@_mean_cost.defjvp
+def _mean_cost_jvp(axis: int, primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
+    (logits, weights, log_normalizer), (tangent, weights_tangent, _) = primals, tangents
+    number, share, _ = (jnp.expand_dims(x, axis) for x in _sums_over_included(logits, weights, axis))
+    included = logits > -jnp.inf
+    each = 1 / jnp.maximum(number, 1)
+    slope = share * _probabilities(logits, log_normalizer, axis) - jnp.where(included, weights * each, 0)
+    cost = log_normalizer + jnp.where(included, _max_logit(logits, axis) - jnp.where(included, logits, 0), 0)
+    by_weight = jnp.where(included, cost * each, 0)
+    return _mean_cost(*primals, axis), jnp.sum(slope * tangent + by_weight * weights_tangent, axis)
+
+
+def _sums_over_included(logits: Array, weights: Array, axis: int) -> tuple[Array, Array, Array]:
+    """n, Σ_k w_k / n and Σ_k w_k (m - z_k) / 2C, over the classes k that are not excluded.
+
+    Halves, for the difference of two logits may be no float, and over C, for so may the sum. All is arithmetic. XLA's
+    CPU compiler stores an operand that two sums have in common, or two operations of one, be it a constant: there is
+    none.
+    """
+
+    def excluded(z: Array, lowest: float, one: float) -> Array:
+        return jnp.minimum(jnp.maximum(z, lowest) - z, one)
+
+    lowest, size = float(jnp.finfo(logits.dtype).min), logits.shape[axis]
+    number = size - jnp.sum(excluded(logits, lowest, 1), axis)
+    if weights.ndim == 0:
+        share = weights * jnp.minimum(number, 1)
+    else:
+        of_excluded = jnp.sum(weights * excluded(logits / 4, lowest / 4, 4), axis) / 4
+        share = safe_divide(jnp.sum(weights) - of_excluded, number)
+    half = logits / 2
+    gaps = _max_logit(logits, axis) / 2 - jnp.maximum(half, lowest / 2)
+    gaps -= gaps * (excluded(half, lowest / 2, 8) / 8)
+    return number, share, jnp.sum(weights / size * gaps, axis)

@@ -27,7 +27,7 @@ from jaxlosses.core.errors import one_of
 from jaxlosses.core.masks import LossMask
 from jaxlosses.core.numerics import clip_below, no_slope_if_inf
 from jaxlosses.core.reduction import reduce
-from jaxlosses.core.softmax import exact_log_softmax
+from jaxlosses.core.softmax import check_classes, exact_log_softmax
 from jaxlosses.core.types import ArrayLike, Number, Reduced
 from jaxlosses.registry import register
 
@@ -290,6 +290,7 @@ def _distribution(
             mask.loss, argument, lambda: x <= 0, "be <= 0, the logarithms of probabilities (log_softmax?)"
         )
         return jnp.exp(x), jnp.maximum(x, jnp.finfo(x.dtype).min), mask
+    check_classes(mask.loss, argument, x, axis)
     log_p = exact_log_softmax(x, axis)
     return jnp.exp(log_p), log_p, mask.with_classes(x, axis)
 

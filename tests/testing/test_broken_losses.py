@@ -1,5 +1,6 @@
 """The laws themselves: for each of them, a broken loss that it catches."""
 
+import dataclasses
 import functools
 import itertools
 
@@ -128,6 +129,14 @@ def below_zero(p, t):
     return squares(p, t) - 100
 
 
+def rounded_below_zero(p, t):
+    return squares(p, t) - jnp.where(p == t, 1e-7, 0)
+
+
+def infinite_inside(p, t):
+    return squares(p, t) + 1 / jnp.exp(squares(p, t) + 1e4)
+
+
 def squares_that_overflow(p, t):
     return squares(p * 1e20, t * 1e20) * 1e-40
 
@@ -182,6 +191,7 @@ BROKEN = {
     "scaled inputs give scaled values": loss_of(squares_that_overflow),
     "an explicit mesh changes nothing": loss_of(looks_up),
     "shard_map changes nothing": loss_of(scans),
+    "no infinity appears inside": loss_of(infinite_inside),
 }
 
 
@@ -208,6 +218,12 @@ def test_a_broken_loss_is_caught(law):
 @pytest.mark.parametrize("law", testing.LAWS)
 def test_the_same_loss_unbroken_passes(law):
     testing.check(case_of(loss_of(squares)).spec, laws=[law])
+
+
+def test_rounding_below_the_minimum_at_perfect_predictions_is_caught():
+    spec = dataclasses.replace(case_of(loss_of(rounded_below_zero)).spec, domain=("any number", "any number"))
+    with pytest.raises(AssertionError, match="below 0"):
+        testing.check(spec, laws=["nothing is below the minimum"])
 
 
 def test_a_kink_passes_but_its_wrong_subgradient_does_not():

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from jaxlosses.core import checks
 from jaxlosses.core.reduction import reduce
-from jaxlosses.core.softmax import log_one_minus, softmax_costs
+from jaxlosses.core.softmax import check_classes, log_one_minus, softmax_costs
 from jaxlosses.core.types import ArrayLike, Number, Reduced
 from jaxlosses.losses.classification._shared import (
     check_mean_over,
@@ -94,6 +94,7 @@ def softmax_cross_entropy(
         logits=logits,
         labels=labels,
     )
+    check_classes(mask.loss, "logits", z, axis)
     check_mean_over(mask.loss, mean_over)
     weights = prepare_class_weights(mask.loss, class_weights, z, axis)
     values = smoothed_cross_entropy(z, target, label_smoothing, weights)
@@ -154,7 +155,7 @@ def softmax_focal_loss(
     z, target, mask = checks.prepare_scores_and_labels(
         "softmax_focal_loss", where, sample_weights, axis=axis, ignore_label=ignore_label, logits=logits, labels=labels
     )
-
+    check_classes(mask.loss, "logits", z, axis)
     alphas = None if alpha is None else prepare_per_class(mask.loss, "alpha", alpha, z, axis)
     cost = softmax_costs(z, target, exact=True).cost
     is_infinite = jnp.isinf(cost)  # the value is infinite too, whatever the focus

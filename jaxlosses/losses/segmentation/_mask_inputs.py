@@ -14,6 +14,7 @@ from jaxlosses.core import checks
 from jaxlosses.core.errors import one_of
 from jaxlosses.core.labels import Labels
 from jaxlosses.core.masks import LossMask, align, masked
+from jaxlosses.core.softmax import check_classes
 from jaxlosses.core.types import ArrayLike
 from jaxlosses.losses.segmentation._class_ids import softmax
 
@@ -108,8 +109,10 @@ def _activated(x: MaskInputs, activation: str | None) -> MaskInputs:
         return x
     if x.mask.where is not None:
         p = p * x.valid  # a product, which XLA's CPU compiler fuses: what is masked is finite here
-    has_classes = activation == "softmax" and x.class_axis is not None
-    mask = x.mask.with_classes(x.predictions, x.class_axis) if has_classes and x.class_axis is not None else x.mask
+    mask = x.mask
+    if activation == "softmax" and x.class_axis is not None:
+        check_classes(mask.loss, "probabilities", x.predictions, x.class_axis)
+        mask = mask.with_classes(x.predictions, x.class_axis)
     return dataclasses.replace(x, predictions=p, mask=mask)
 
 

@@ -21,6 +21,7 @@ from jaxlosses.core.keywords import public_function
 from jaxlosses.core.masks import LossMask
 from jaxlosses.core.numerics import multiply_inf_safe, nan_unless, safe_divide
 from jaxlosses.core.reduction import reduce
+from jaxlosses.core.softmax import check_classes
 from jaxlosses.core.types import ArrayLike, Number, Reduced
 from jaxlosses.losses.classification._shared import smoothed_cross_entropy
 from jaxlosses.losses.sequences._lengths import prepare_lengths
@@ -113,6 +114,7 @@ def sequence_cross_entropy(
         logits=logits,
         labels=labels,
     )
+    check_classes(loss, "logits", logits, -1)
     token_mask = token_mask.with_classes(logits, -1)
     assert token_mask.where is not None
     token_where = jnp.broadcast_to(token_mask.where, shape[:2])

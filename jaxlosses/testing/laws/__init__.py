@@ -9,6 +9,7 @@ from jaxlosses.testing.laws import keywords as keywords
 from jaxlosses.testing.laws import ranges as ranges
 from jaxlosses.testing.laws import integers as integers
 from jaxlosses.testing.laws import placement as placement
+from jaxlosses.testing.laws import infinities as infinities
 
 # isort: on
 from jaxlosses.testing.laws._law import LAWS as LAWS

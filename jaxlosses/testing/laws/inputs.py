@@ -1,6 +1,7 @@
 """Which inputs a loss takes, and what it makes of them."""
 
 import functools
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +53,31 @@ def _shapes(case: Case) -> None:
 
 @law("nothing is below the minimum")
 def _minimum(case: Case) -> None:
-    if case.spec.minimum is not None and case.spec.may_be_negative(case.options) is None:
-        lowest = min(float(jnp.min(case.values(*case.inputs(seed)))) for seed in range(5))
-        assert lowest >= case.spec.minimum, f"{lowest} is below {case.spec.minimum}"
+    """Neither at random inputs nor at perfect predictions, where the minimum is and rounding goes below it."""
+    if case.spec.minimum is None or case.spec.may_be_negative(case.options) is not None:
+        return
+    for seed in range(5):
+        for inputs in (case.inputs(seed), *_perfect_inputs(case, case.inputs(seed))):
+            lowest = float(jnp.min(case.values(*inputs)))
+            assert lowest >= case.spec.minimum, f"{lowest} is below {case.spec.minimum}"
+
+
+def _perfect_inputs(case: Case, inputs: tuple[np.ndarray, ...]) -> Iterator[tuple[np.ndarray, ...]]:
+    """The inputs with predictions made of the targets, as far as the registry says what these are."""
+    if min(len(inputs), len(case.spec.domain)) < 2:
+        return
+    (predictions, targets, *rest), (domain, targets_domain, *_) = inputs, case.spec.domain
+    if domain == "log-probabilities" and "input_type" not in case.options and targets_domain == "probabilities":
+        yield np.log(targets), targets, *rest
+    elif targets.shape == predictions.shape and is_float(targets):
+        yield targets, targets, *rest
+    elif targets_domain == "[0, 1]":
+        for scale in (3, 17, 100):
+            yield scale * (2 * targets.astype(predictions.dtype) - 1), targets, *rest
+    elif "class ids" in targets_domain and targets.shape == predictions.shape[:-1]:
+        one_hot = np.eye(predictions.shape[-1], dtype=predictions.dtype)[targets]
+        for scale in (3, 17, 100):
+            activate = {"log-probabilities": jax.nn.log_softmax, "probabilities": jax.nn.softmax}.get(
+                domain, np.asarray
+            )
+            yield np.asarray(activate(scale * one_hot)), targets, *rest

@@ -318,3 +318,23 @@ def test_a_training_step_is_compiled_once_and_descends(name, update):
     first, last, weights = train(name, update)
     assert all(last[term] < 0.97 * first[term] for term in first)
     assert all(jnp.isfinite(weights[term]) for term in first)
+
+
+@pytest.mark.parametrize("scale", [1e10, 1e20, 1e25])
+def test_the_scale_of_all_losses_does_not_matter(scale):
+    def weights(name, update, scale):
+        balancer, base = getattr(balance, name)(), np.array([1.0, 2.0, 3.0])
+        state = balancer.init(["a", "b", "c"])
+        for step in range(5):
+            losses = dict(zip("abc", np.float32(scale * base * np.array([0.9, 0.8, 0.7]) ** step), strict=True))
+            result, state = update(balancer, losses, state)
+        return np.array([float(x) for x in result.values()])
+
+    updates = {
+        "dwa": lambda b, losses, state: b.update(losses, state),
+        "famo": lambda b, losses, state: b.update(losses, state),
+        "gradnorm": lambda b, losses, state: b.update(losses, state, losses),
+    }
+    with jax.debug_infs(True), jax.debug_nans(True):
+        for name, update in updates.items():
+            np.testing.assert_allclose(weights(name, update, scale), weights(name, update, 1.0), rtol=1e-4)

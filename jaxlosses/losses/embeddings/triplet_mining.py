@@ -99,9 +99,10 @@ def batch_all_triplet_loss(
     def all_triplets(x: AnchorContext) -> ValueAndCount:
         d = x.distances(squared)
         violating_negatives, violated_positives = _count_violations(d, margin, x.positive, x.negative)
-        # Σ violating_negatives = Σ violated_positives, so any constant may be taken from d: its maximum, so that little
-        # cancels between distances that are alike.
-        centered = d - jax.lax.stop_gradient(jnp.max(d))
+        # Σ violating_negatives = Σ violated_positives, so any constant may be taken from d: the largest of those that
+        # take part, so that little cancels between distances that are alike.
+        takes_part = violating_negatives + violated_positives > 0
+        centered = d - jax.lax.stop_gradient(jnp.max(jnp.where(takes_part, d, 0)))
         total = jnp.sum(violating_negatives * (centered + margin) - violated_positives * centered)
         total += jax.lax.stop_gradient(jax.nn.relu(total) - total)  # rounding must not take it below 0
         if positive_only:
@@ -278,8 +279,11 @@ def _count_violations(
 
     The sums are positions in sorted lists, in O(K log K) for K partners. Both are 0 for other partners.
     """
-    farthest = jnp.finfo(d.dtype).max  # and not infinity, which `jax_debug_infs` would find
-    hinge_limit, negative_distance = jax.lax.stop_gradient((d + margin, d))
+    farthest = jnp.asarray(jnp.finfo(d.dtype).max, d.dtype)  # and not infinity, which `jax_debug_infs` would find
+    negative_distance = jax.lax.stop_gradient(d)
+    # Above d, also where the margin is lost in rounding: equal distances violate any margin but 0.
+    next_distance = jnp.where(jnp.asarray(margin) > 0, jnp.nextafter(negative_distance, farthest), negative_distance)
+    hinge_limit = jnp.maximum(jax.lax.stop_gradient(d + margin), next_distance)
     hinge_limit = jnp.where(positive, hinge_limit, farthest)
     negative_distance = jnp.where(negative, negative_distance, farthest)
     num_positives = jnp.sum(positive, dtype=jnp.int32)

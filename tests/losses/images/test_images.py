@@ -252,3 +252,9 @@ def test_the_gradient_of_a_gram_matrix_is_one_product_and_copies_no_map():
     step = jax.value_and_grad(lambda f: jl.style_loss(f, a, reduction="mean"))
     assert str(jax.make_jaxpr(step)(f)).count("dot_general") == 3  # G, A and the gradient
     assert jax.jit(step).lower(f).compile().memory_analysis().temp_size_in_bytes < f.nbytes / 4
+
+
+def test_a_mean_fits_where_a_square_does_not():
+    f = jnp.zeros((1, 16, 16, 4)).at[0, 0, 0, 0].set(2e19)
+    np.testing.assert_allclose(jl.perceptual_loss(f, 0 * f), [4e38 / 1024], rtol=1e-6)
+    np.testing.assert_allclose(jl.content_loss(f, 0 * f), [2e38], rtol=1e-6)

@@ -123,3 +123,12 @@ def test_a_penalty_is_a_term():
     total, aux = objective(data)
     np.testing.assert_allclose(total, 1 + 0.1 * (5.25 + 9) / 2, rtol=1e-6)
     np.testing.assert_allclose(aux["loss"]["decay"], (5.25 + 9) / 2, rtol=1e-6)
+
+
+def test_factors_come_before_squares():
+    w = {"w": jnp.array([1e20, -2e19])}
+    np.testing.assert_allclose(jl.elastic_net_penalty(w, l1_ratio=1.0), 1.2e20, rtol=1e-6)
+    np.testing.assert_allclose(jl.elastic_net_penalty(w, alpha=1e-4), 1e-4 * (0.6e20 + 0.26e40), rtol=1e-5)
+    np.testing.assert_allclose(jl.l2_penalty({"w": jnp.array([2e19])}, half=True), 2e38, rtol=1e-6)
+    gradient = jax.grad(lambda w: jl.elastic_net_penalty(w, l1_ratio=1.0))(w)["w"]
+    np.testing.assert_array_equal(gradient, [1, -1])

@@ -98,7 +98,7 @@ def sigmoid_binary_cross_entropy(
     if alpha is not None:
         balance = _broadcast_weight(mask.loss, "alpha", alpha, x)
         checks.check_probabilities(mask.loss, "alpha", jnp.asarray(balance))
-        negative_weight = 1 - balance if isinstance(alpha, jax.Array) else complement(alpha, x.dtype)
+        negative_weight = complement(cast(Number, alpha), x.dtype).reshape(jnp.shape(balance))
         positive_weight = balance * positive_weight
     return reduce(_cross_entropy(x, t, positive_weight, negative_weight), mask, reduction)
 

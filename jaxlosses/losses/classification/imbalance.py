@@ -258,7 +258,7 @@ def _prepare_positives(loss: str, positives: ArrayLike, shape: tuple[int, ...]) 
 
 def _vector(name: str, argument: str, value: ArrayLike) -> Float[Array, " classes"]:
     (array,) = checks.to_floats(name, **{argument: value})
-    if array.ndim != 1:
+    if array.ndim != 1 or not array.size:
         raise ValueError(f"{name}: {argument} {array.shape} must be (classes,); see class_counts")
     checks.check_values(name, argument, lambda: array >= 0, "be >= 0")
     return array

@@ -98,7 +98,32 @@ def sequence_cross_entropy(
     Reference:
         Sutskever, Vinyals and Le, Sequence to Sequence Learning with Neural Networks, 2014, arXiv:1409.3215.
     """
-    loss = "sequence_cross_entropy"
+    return _sequence_cross_entropy(
+        "sequence_cross_entropy",
+        logits,
+        labels,
+        lengths,
+        label_smoothing,
+        ignore_label,
+        mean_over,
+        where,
+        sample_weights,
+        reduction,
+    )
+
+
+def _sequence_cross_entropy(
+    loss: str,
+    logits: ArrayLike,
+    labels: ArrayLike,
+    lengths: ArrayLike | None,
+    label_smoothing: Number,
+    ignore_label: int | None,
+    mean_over: str,
+    where: ArrayLike | None,
+    sample_weights: ArrayLike | None,
+    reduction: str,
+) -> Reduced:
     one_of(loss, "mean_over", mean_over, ("tokens", "sequences", "examples"))
     shape = checks.to_array(loss, "logits", logits).shape
     if len(shape) != 3:
@@ -193,13 +218,7 @@ def perplexity(
         doi:10.1121/1.2016299.
     """
     return jnp.exp(
-        sequence_cross_entropy(
-            logits,
-            labels,
-            lengths=lengths,
-            ignore_label=ignore_label,
-            where=where,
-            sample_weights=sample_weights,
-            reduction="mean",
+        _sequence_cross_entropy(
+            "perplexity", logits, labels, lengths, 0.0, ignore_label, "tokens", where, sample_weights, "mean"
         )
     )

@@ -230,3 +230,16 @@ def log1m_prob(
     """The logarithm of 1 - p, from `logsumexp_parts` and `log_sum_others`: exact near p = 1, and finite there."""
     likely = log_p > -0.5  # p > 0.6: only the largest class can be that, and for it 1 - p is the rest
     return jnp.where(likely, log_sum_others - log_normalizer, jnp.log1p(-jnp.exp(jnp.where(likely, -1.0, log_p))))
+
+
+def power_of_two_near(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """A power of two near |x|, to divide by without rounding; 1 for 0 and for what is not finite.
+
+    It is a constant for derivatives.
+    """
+    x = jax.lax.stop_gradient(x)
+    info, integer = jnp.finfo(x.dtype), jnp.dtype(f"int{jnp.finfo(x.dtype).bits}")
+    exponent_bits = ((1 << info.nexp) - 1) << info.nmant  # those of infinity
+    bits = jax.lax.bitcast_convert_type(x, integer) & jnp.asarray(exponent_bits, integer)
+    power = jax.lax.bitcast_convert_type(bits, x.dtype)
+    return jnp.where((power == 0) | (power == jnp.inf), 1, power)

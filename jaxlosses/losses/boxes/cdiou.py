@@ -1,14 +1,24 @@
 """Control-distance IoU: how far corresponding corners lie apart, added to any IoU loss."""
 
+import functools
+
 from jaxlosses.core.errors import one_of
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, Reduced
-from jaxlosses.losses.boxes._shared import prepare_boxes, register_box_loss
-from jaxlosses.losses.boxes.iou import ciou, corner_distance, diou, eiou, giou, iou
+from jaxlosses.losses.boxes._shared import compare, prepare_boxes, register_box_loss
+from jaxlosses.losses.boxes.iou import (
+    Formula,
+    ciou_penalty,
+    corner_distance,
+    cost,
+    diou_penalty,
+    eiou_penalty,
+    giou_penalty,
+)
 
 __all__ = ["cdiou_loss"]
 
-_SIMILARITIES = {"iou": iou, "giou": giou, "diou": diou, "ciou": ciou, "eiou": eiou}
+_PENALTIES = {"iou": None, "giou": giou_penalty, "diou": diou_penalty, "ciou": ciou_penalty, "eiou": eiou_penalty}
 
 
 @register_box_loss("cdiou_loss", aliases=("cdiou",), citation="arXiv:2103.11696")
@@ -52,6 +62,11 @@ def cdiou_loss(
     Reference:
         Chen and Miao, Control Distance IoU and Control Distance IoU Loss Function, 2021, arXiv:2103.11696.
     """
-    one_of("cdiou_loss", "similarity", similarity, _SIMILARITIES)
+    one_of("cdiou_loss", "similarity", similarity, _PENALTIES)
     a, b, mask = prepare_boxes("cdiou_loss", boxes, targets, where, sample_weights)
-    return reduce(1 - _SIMILARITIES[similarity](a, b) + weight * corner_distance(a, b), mask, reduction)
+    return reduce(compare(_formula(_PENALTIES[similarity]), a, b, weight), mask, reduction)
+
+
+@functools.cache
+def _formula(penalty: Formula | None) -> Formula:
+    return lambda pair, weight: cost(penalty)(pair) + weight * corner_distance(pair)

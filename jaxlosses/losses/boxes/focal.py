@@ -18,8 +18,9 @@ from jaxlosses.core.errors import one_of
 from jaxlosses.core.numerics import abs_zero_grad, safe_log
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, Reduced
-from jaxlosses.losses.boxes._shared import prepare_boxes, register_box_loss
-from jaxlosses.losses.boxes.iou import eiou, iou
+from jaxlosses.losses.boxes._shared import compare, prepare_boxes, register_box_loss
+from jaxlosses.losses.boxes.iou import cost, eiou_penalty, iou
+from jaxlosses.losses.boxes.pair import Pair
 from jaxlosses.registry import register
 
 __all__ = ["focal_eiou_loss", "focal_l1_loss"]
@@ -28,6 +29,7 @@ __all__ = ["focal_eiou_loss", "focal_l1_loss"]
 @register(
     "focal_l1_loss",
     family="boxes",
+    translation_invariant=True,
     aliases=("focal_l1",),
     domain=("any number", "any number"),
     minimum=0.0,
@@ -74,9 +76,10 @@ def focal_l1_loss(
         Zhang et al., Focal and Efficient IOU Loss, 2021, arXiv:2101.08158.
     """
     p, t, mask = checks.prepare_same_shape(
-        "focal_l1_loss", where, sample_weights, predictions=predictions, targets=targets
+        "focal_l1_loss", where, sample_weights, origin=lambda first: first, predictions=predictions, targets=targets
     )
-    return reduce(_focal_l1("focal_l1_loss", abs_zero_grad(p - t), beta), mask, reduction)
+    half = abs_zero_grad(p / 2 - t / 2)  # of the error, which may be larger than the largest number
+    return reduce(_focal_l1("focal_l1_loss", half, beta), mask, reduction)
 
 
 @register_box_loss(
@@ -136,23 +139,28 @@ def focal_eiou_loss(
     allowed = ("examples", "weights") if variant == "weighted" else ("examples",)
     one_of(f"focal_eiou_loss, variant={variant!r}", "mean_over", mean_over, allowed)
     a, b, mask = prepare_boxes("focal_eiou_loss", boxes, targets, where, sample_weights)
-    cost = 1 - eiou(a, b)
     if variant == "focal_l1":
-        return reduce(_focal_l1("focal_eiou_loss", cost, beta), mask, reduction)
-    weight = _power(iou(a, b), gamma)
+        return reduce(_focal_l1("focal_eiou_loss", compare(cost(eiou_penalty), a, b) / 2, beta), mask, reduction)
+    values, overlap = compare(_eiou_cost_and_iou, a, b)
+    weight = _power(overlap, gamma)
     if detach_weight:
         weight = jax.lax.stop_gradient(weight)
-    return reduce(weight * cost, mask, reduction, counts=weight if mean_over == "weights" else None)
+    return reduce(weight * values, mask, reduction, counts=weight if mean_over == "weights" else None)
 
 
-def _focal_l1(loss: str, x: Float[Array, "*s"], beta: Number) -> Float[Array, "*s"]:
-    beta = jnp.asarray(beta, x.dtype)
+def _eiou_cost_and_iou(pair: Pair) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    return cost(eiou_penalty)(pair), iou(pair)
+
+
+def _focal_l1(loss: str, half: Float[Array, "*s"], beta: Number) -> Float[Array, "*s"]:
+    """FocalL1 of twice `half`."""
+    beta = jnp.asarray(beta, half.dtype)
     checks.check_values(loss, "beta", lambda: (beta >= jnp.exp(-1.0) - 1e-6) & (beta <= 1), "lie in [1/e, 1]")
     alpha, log_beta = jnp.e * beta, jnp.log(beta)
-    at_zero, outlier = x == 0, x > 1  # x² log x -> 0, whose autodiff at 0 is NaN
-    inlier = jnp.where(at_zero | outlier, 1, x)
+    at_zero, outlier = half == 0, half > 0.5  # x² log x -> 0, whose autodiff at 0 is NaN
+    inlier = 2 * jnp.where(at_zero | outlier, 0.5, half)
     curved = -alpha * inlier * (2 * (log_beta * inlier + _x_log_x(inlier)) - inlier) / 4
-    straight = -alpha * log_beta * x + alpha * (2 * log_beta + 1) / 4
+    straight = -2 * alpha * log_beta * half + alpha * (2 * log_beta + 1) / 4
     return jnp.where(at_zero, 0, jnp.where(outlier, straight, curved))
 
 

@@ -1,4 +1,4 @@
-"""Intersection over union (IoU) of axis-aligned boxes (x1, y1, x2, y2), and the similarities that extend it.
+"""Intersection over union (IoU) of axis-aligned boxes (x1, y1, x2, y2), and the penalties that extend it.
 
 With the intersection I and union U of the two areas, the smallest box that encloses both (sides cw, ch, area C,
 squared diagonal c² = cw² + ch²), and the squared distance ρ² of the centres:
@@ -13,113 +13,215 @@ squared diagonal c² = cw² + ch²), and the squared distance ρ² of the centre
 All are invariant to moving, scaling and mirroring both boxes, symmetric in their value, and largest for equal boxes.
 Where U, C, c², cw or ch is 0, its quotient is 0 with zero gradient: two boxes without area have IoU 0, so padding
 belongs under a mask. Coordinates are continuous (no "+1 pixel"), with x2 >= x1 and y2 >= y1.
+
+A similarity is the IoU less a penalty, and a loss is 1 - IoU = (U - I)/U plus the penalty. U - I and C - U are sums of
+products that are each 0 for equal boxes, and so are their derivatives: what is 0 there is 0 whatever the rounding.
 """
 
-from typing import NamedTuple
+import functools
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float
+from jax.ad_checkpoint import checkpoint_name
+from jaxtyping import Bool, Float
 
-from jaxlosses.core.numerics import safe_divide, safe_sqrt
+from jaxlosses.core.numerics import safe_divide
 from jaxlosses.core.types import Number
+from jaxlosses.losses.boxes.pair import ROOM, Axis, Box, Pair
+
+EXPENSIVE = "expensive to compute"
+"""The name of what a gradient keeps from the forward pass; `compare` computes the rest again."""
+
+Formula: TypeAlias = Callable[..., Any]
+"""A function of a `Pair`, and of numbers if it has parameters. `compare` compiles it, so each is made once."""
 
 
-class Box(NamedTuple):
-    """The four coordinates, each an array, and what follows from them."""
-
-    x1: Float[Array, "..."]
-    y1: Float[Array, "..."]
-    x2: Float[Array, "..."]
-    y2: Float[Array, "..."]
-
-    @property
-    def width(self) -> Float[Array, "..."]:
-        """x2 - x1."""
-        return self.x2 - self.x1
-
-    @property
-    def height(self) -> Float[Array, "..."]:
-        """y2 - y1."""
-        return self.y2 - self.y1
-
-    @property
-    def area(self) -> Float[Array, "..."]:
-        """Width times height."""
-        return self.width * self.height
-
-    @property
-    def squared_diagonal(self) -> Float[Array, "..."]:
-        """Width² + height²."""
-        return self.width**2 + self.height**2
+@functools.cache
+def similarity(penalty: Formula | None = None) -> Formula:
+    """The IoU less a penalty."""
+    if penalty is None:
+        return iou
+    return lambda pair, *parameters: iou(pair) - penalty(pair, *parameters)
 
 
-def iou(a: Box, b: Box) -> Float[Array, "..."]:
+@functools.cache
+def cost(penalty: Formula | None = None) -> Formula:
+    """1 - IoU, and a penalty."""
+    if penalty is None:
+        return _cost
+    return lambda pair, *parameters: _cost(pair, penalty(pair, *parameters))
+
+
+def iou(pair: Pair) -> Float[Array, "..."]:
     """I/U."""
-    return safe_divide(*_intersection_and_union(a, b))
+    return _iou(pair.x, pair.y)
 
 
-def giou(a: Box, b: Box) -> Float[Array, "..."]:
-    """IoU - (C - U)/C."""
-    intersection, union = _intersection_and_union(a, b)
-    enclosing = _enclosing(a, b).area
-    return safe_divide(intersection, union) - safe_divide(enclosing - union, enclosing)
+def _cost(pair: Pair, penalty: Float[Array, "..."] | float = 0.0) -> Float[Array, "..."]:
+    """(U - I)/U and the penalty; of boxes without area 1 and the penalty."""
+    distance, no_area = _iou_distance(pair.x, pair.y), _vanishes(_area(pair.x, pair.y) + _outside(pair.x, pair.y))
+    # The select is last: XLA's CPU compiler makes one loop of what is before it, and fuses no select into a mean.
+    return jnp.where(no_area, 1 + penalty, distance + penalty)
 
 
-def diou(a: Box, b: Box) -> Float[Array, "..."]:
-    """IoU - ρ²/c²."""
-    offset_x, offset_y = (a.x1 + a.x2 - b.x1 - b.x2) / 2, (a.y1 + a.y2 - b.y1 - b.y2) / 2
-    return iou(a, b) - safe_divide(offset_x**2 + offset_y**2, _enclosing(a, b).squared_diagonal)
+# Penalties
 
 
-def ciou(
-    a: Box, b: Box, detach_alpha: bool = True, iou_threshold: Number | None = None, aspect_gradient: str = "exact"
+def giou_penalty(pair: Pair) -> Float[Array, "..."]:
+    """(C - U)/C."""
+    x, y = pair.x, pair.y
+    union = _area(x, y) + _outside(x, y)
+    corners = x.first_alone * y.second_alone + x.second_alone * y.first_alone
+    return _share(corners + x.gap * y.enclosing + (x.enclosing - x.gap) * y.gap, union)
+
+
+def diou_penalty(pair: Pair) -> Float[Array, "..."]:
+    """ρ²/c²."""
+    x, y = pair.in_one_unit()
+    offset_x, offset_y = (x.low + x.high) / 2, (y.low + y.high) / 2
+    return safe_divide(offset_x**2 + offset_y**2, x.enclosing**2 + y.enclosing**2)
+
+
+def ciou_penalty(
+    pair: Pair, iou_threshold: Number | None = None, *, detach_alpha: bool = True, aspect_gradient: str = "exact"
 ) -> Float[Array, "..."]:
-    """IoU - ρ²/c² - αv."""
-    v = 4 / jnp.pi**2 * (_aspect_angle(b, aspect_gradient) - _aspect_angle(a, aspect_gradient)) ** 2
-    overlap = iou(a, b)
-    alpha = safe_divide(v, 1 - overlap + v)
+    """ρ²/c² + αv."""
+    first, second = (_aspect_angle(box, aspect_gradient) for box in (pair.a, pair.b))
+    v = 4 / jnp.pi**2 * checkpoint_name(second - first, EXPENSIVE) ** 2
+    alpha = _share(v, _cost(pair))
     if iou_threshold is not None:
-        alpha = jnp.where(overlap < iou_threshold, 0, alpha)
-    return diou(a, b) - (jax.lax.stop_gradient(alpha) if detach_alpha else alpha) * v
+        alpha = jnp.where(iou(pair) < iou_threshold, 0, alpha)
+    return diou_penalty(pair) + (jax.lax.stop_gradient(alpha) if detach_alpha else alpha) * v
 
 
-def eiou(a: Box, b: Box) -> Float[Array, "..."]:
-    """IoU - ρ²/c² - (w - w')²/cw² - (h - h')²/ch²."""
-    enclosing = _enclosing(a, b)
-    width_penalty = safe_divide(a.width - b.width, enclosing.width) ** 2
-    height_penalty = safe_divide(a.height - b.height, enclosing.height) ** 2
-    return diou(a, b) - width_penalty - height_penalty
+@functools.cache
+def ciou_penalty_with(**options: Any) -> Formula:
+    """The same, with options that are not numbers."""
+    return functools.partial(ciou_penalty, **options)
 
 
-def corner_distance(a: Box, b: Box) -> Float[Array, "..."]:
+def eiou_penalty(pair: Pair) -> Float[Array, "..."]:
+    """ρ²/c² + (w - w')²/cw² + (h - h')²/ch²."""
+    width_penalty, height_penalty = (
+        safe_divide(axis.first - axis.second, axis.enclosing) ** 2 for axis in (pair.x, pair.y)
+    )
+    return diou_penalty(pair) + width_penalty + height_penalty
+
+
+def corner_distance(pair: Pair) -> Float[Array, "..."]:
     """Mean distance of corresponding corners, over the enclosing diagonal: in [0, 1), and 0 only for equal boxes."""
-    sides = [(a.x1 - b.x1, a.x2 - b.x2), (a.y1 - b.y1, a.y2 - b.y2)]
-    distances = [safe_sqrt(dx**2 + dy**2) for dx in sides[0] for dy in sides[1]]
-    return safe_divide(sum(distances[1:], distances[0]) / 4, safe_sqrt(_enclosing(a, b).squared_diagonal))
+    x, y = pair.in_one_unit()
+    distances = [_length(dx, dy) for dx in (x.low, x.high) for dy in (y.low, y.high)]
+    return safe_divide(sum(distances[1:], distances[0]) / 4, _length(x.enclosing, y.enclosing))
 
 
-def _intersection_and_union(a: Box, b: Box) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    # relu rather than maximum: its gradient is 0, not 1/2, for boxes that just touch.
-    width = jax.nn.relu(jnp.minimum(a.x2, b.x2) - jnp.maximum(a.x1, b.x1))
-    height = jax.nn.relu(jnp.minimum(a.y2, b.y2) - jnp.maximum(a.y1, b.y1))
-    return width * height, a.area + b.area - width * height
+@jax.custom_jvp
+def _outside(x: Axis, y: Axis) -> Float[Array, "..."]:
+    """U - I: the area that the boxes do not share."""
+    alone = x.first_alone * y.first + x.second_alone * y.second
+    return alone + x.intersection * (y.first_alone + y.second_alone)
 
 
-def _enclosing(a: Box, b: Box) -> Box:
-    return Box(jnp.minimum(a.x1, b.x1), jnp.minimum(a.y1, b.y1), jnp.maximum(a.x2, b.x2), jnp.maximum(a.y2, b.y2))
+@_outside.defjvp
+def _outside_jvp(primals: tuple[Axis, Axis], tangents: tuple[Axis, Axis]) -> tuple[Array, Array]:
+    (x, y), (dx, dy) = primals, tangents
+    return _outside(x, y), _outside_slope(x, y, dx) + _outside_slope(y, x, dy)
+
+
+def _outside_slope(x: Axis, y: Axis, dx: Axis) -> Array:
+    """The derivative of U - I = A + B - 2I as the lengths along one axis change: 0 for equal boxes, term by term."""
+    mismatch = jnp.where(x.overlap > 0, dx.mismatch, dx.first + dx.second)
+    return y.first_alone * dx.first + y.second_alone * dx.second + y.intersection * mismatch
+
+
+def _area(x: Axis, y: Axis) -> Float[Array, "..."]:
+    """I: the area that the boxes share."""
+    return x.intersection * y.intersection
+
+
+@jax.custom_jvp
+def _iou(x: Axis, y: Axis) -> Float[Array, "..."]:
+    """I/U."""
+    return safe_divide(_area(x, y), _area(x, y) + _outside(x, y))
+
+
+@jax.custom_jvp
+def _iou_distance(x: Axis, y: Axis) -> Float[Array, "..."]:
+    """(U - I)/U."""
+    return safe_divide(_outside(x, y), _area(x, y) + _outside(x, y))
+
+
+@_iou.defjvp
+def _iou_jvp(primals: tuple[Axis, Axis], tangents: tuple[Axis, Axis]) -> tuple[Array, Array]:
+    return _iou(*primals), -_iou_distance_slope(*primals, *tangents)
+
+
+@_iou_distance.defjvp
+def _iou_distance_jvp(primals: tuple[Axis, Axis], tangents: tuple[Axis, Axis]) -> tuple[Array, Array]:
+    return _iou_distance(*primals), _iou_distance_slope(*primals, *tangents)
+
+
+def _iou_distance_slope(x: Axis, y: Axis, dx: Axis, dy: Axis) -> Array:
+    """(I d(U - I) - (U - I) dI)/U², of which the area I might be too small for a float where the slope is not."""
+    union = _area(x, y) + _outside(x, y)
+    by_height, by_width = safe_divide(x.intersection, union), safe_divide(y.intersection, union)
+    d_outside = _outside_slope(x, y, dx) + _outside_slope(y, x, dy)
+    d_area = by_width * _intersection_slope(x, dx) + by_height * _intersection_slope(y, dy)
+    return by_width * by_height * d_outside - _iou_distance(x, y) * d_area
+
+
+def _intersection_slope(x: Axis, dx: Axis) -> Array:
+    return jnp.where(x.overlap > 0, dx.overlap, 0)
+
+
+@jax.custom_jvp
+def _share(part: Float[Array, "..."], rest: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The quotient part / (part + rest), and 0 with zero gradient where both are 0."""
+    return safe_divide(part, part + rest)
+
+
+@_share.defjvp
+def _share_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    part, rest = primals
+    by_part, by_rest = (safe_divide(_share(x, y), part + rest) for x, y in ((rest, part), (part, rest)))
+    return _share(part, rest), by_part * tangents[0] - by_rest * tangents[1]
+
+
+@jax.custom_jvp
+def _length(x: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The root of x² + y², with zero gradient at 0."""
+    large = 2.0**45  # the square of the smallest distance must not be 0
+    return jnp.sqrt((large * x) ** 2 + (large * y) ** 2) / large
+
+
+@_length.defjvp
+def _length_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    length = _length(*primals)
+    along_x, along_y = (safe_divide(x, length) for x in primals)
+    return length, along_x * tangents[0] + along_y * tangents[1]
+
+
+def _vanishes(x: Float[Array, "..."]) -> Bool[Array, "..."]:
+    """Whether x is 0, or so small that 1/x overflows."""
+    return jnp.abs(x) < jnp.finfo(x.dtype).tiny
 
 
 def _aspect_angle(box: Box, gradient: str) -> Float[Array, "..."]:
     """Angle of the diagonal, atan(w/h); 0 with zero gradient for a box that is a point."""
-    is_point = (box.width == 0) & (box.height == 0)
+    unit = box.units[0].or_larger(box.units[1])
+    width, height = (high * unit.scale - low * unit.scale for low, high in ((box.x1, box.x2), (box.y1, box.y2)))
+    is_point = (width == 0) & (height == 0)
     # In units of the longer side, for w² + h² would underflow for tiny boxes.
-    longer_side = jax.lax.stop_gradient(jnp.where(is_point, 1, jnp.maximum(jnp.abs(box.width), jnp.abs(box.height))))
-    width, height = jnp.where(is_point, 0, box.width), jnp.where(is_point, 1, box.height)
-    angle = jnp.arctan2(width / longer_side, height / longer_side)
+    longer_side = jax.lax.stop_gradient(jnp.where(is_point, 1, jnp.maximum(jnp.abs(width), jnp.abs(height))))
+    w, h = jnp.where(is_point, 0, width) / longer_side, jnp.where(is_point, longer_side, height) / longer_side
+    angle = jnp.arctan2(w, h)
     if gradient == "exact":
         return angle
-    w, h = jax.lax.stop_gradient((box.width, box.height))
-    slopes = h * box.width - w * box.height  # has the value 0, and the derivatives of the angle times w² + h²
-    return jax.lax.stop_gradient(angle) + slopes
+    # Has the value 0, and the derivatives of the angle times w² + h².
+    fixed = jax.lax.stop_gradient(box)
+    x1, y1, x2, y2 = (x - constant for x, constant in zip(box, fixed, strict=True))
+    slopes = jax.lax.stop_gradient(height) * (x2 - x1) - jax.lax.stop_gradient(width) * (y2 - y1)
+    return jax.lax.stop_gradient(angle) + slopes * (unit.size / ROOM)

@@ -1,11 +1,11 @@
-"""The IoU losses: 1 minus a similarity of two boxes, a value per pair. The similarities stand in `iou`."""
+"""The IoU losses: 1 minus the IoU of two boxes, and a penalty; a value per pair. The formulas stand in `iou`."""
 
 from jaxlosses.core.errors import one_of
 from jaxlosses.core.numerics import log_with_floor
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, Reduced
-from jaxlosses.losses.boxes._shared import prepare_boxes, register_box_loss
-from jaxlosses.losses.boxes.iou import ciou, diou, eiou, giou, iou
+from jaxlosses.losses.boxes._shared import compare, prepare_boxes, register_box_loss
+from jaxlosses.losses.boxes.iou import ciou_penalty_with, cost, diou_penalty, eiou_penalty, giou_penalty, iou
 
 __all__ = ["ciou_loss", "diou_loss", "eiou_loss", "giou_loss", "iou_loss"]
 
@@ -52,9 +52,9 @@ def iou_loss(
     """
     one_of("iou_loss", "variant", variant, ("linear", "log"))
     a, b, mask = prepare_boxes("iou_loss", boxes, targets, where, sample_weights)
-    overlap = iou(a, b)
-    values = 1 - overlap if variant == "linear" else -log_with_floor(overlap, eps)
-    return reduce(values, mask, reduction)
+    if variant == "linear":
+        return reduce(compare(cost(), a, b), mask, reduction)
+    return reduce(-log_with_floor(compare(iou, a, b), eps), mask, reduction)
 
 
 @register_box_loss("giou_loss", aliases=("giou",), citation="arXiv:1902.09630")
@@ -92,7 +92,7 @@ def giou_loss(
         Rezatofighi et al., Generalized Intersection over Union, 2019, arXiv:1902.09630.
     """
     a, b, mask = prepare_boxes("giou_loss", boxes, targets, where, sample_weights)
-    return reduce(1 - giou(a, b), mask, reduction)
+    return reduce(compare(cost(giou_penalty), a, b), mask, reduction)
 
 
 @register_box_loss("diou_loss", aliases=("diou",), citation="arXiv:1911.08287")
@@ -130,7 +130,7 @@ def diou_loss(
         Zheng et al., Distance-IoU Loss, 2020, arXiv:1911.08287.
     """
     a, b, mask = prepare_boxes("diou_loss", boxes, targets, where, sample_weights)
-    return reduce(1 - diou(a, b), mask, reduction)
+    return reduce(compare(cost(diou_penalty), a, b), mask, reduction)
 
 
 @register_box_loss(
@@ -181,8 +181,8 @@ def ciou_loss(
     """
     one_of("ciou_loss", "aspect_gradient", aspect_gradient, ("exact", "authors"))
     a, b, mask = prepare_boxes("ciou_loss", boxes, targets, where, sample_weights)
-    similarity = ciou(a, b, detach_alpha, iou_threshold, aspect_gradient)
-    return reduce(1 - similarity, mask, reduction)
+    penalty = ciou_penalty_with(detach_alpha=detach_alpha, aspect_gradient=aspect_gradient)
+    return reduce(compare(cost(penalty), a, b, iou_threshold), mask, reduction)
 
 
 @register_box_loss("eiou_loss", aliases=("eiou",), citation="arXiv:2101.08158")
@@ -222,4 +222,4 @@ def eiou_loss(
         Zhang et al., Focal and Efficient IOU Loss, 2021, arXiv:2101.08158.
     """
     a, b, mask = prepare_boxes("eiou_loss", boxes, targets, where, sample_weights)
-    return reduce(1 - eiou(a, b), mask, reduction)
+    return reduce(compare(cost(eiou_penalty), a, b), mask, reduction)

@@ -9,8 +9,19 @@ from jaxtyping import Float
 from jaxlosses.core import checks
 from jaxlosses.core.keywords import public_function
 from jaxlosses.core.types import ArrayLike, Number
-from jaxlosses.losses.boxes._shared import unstack_corners
-from jaxlosses.losses.boxes.iou import Box, ciou, corner_distance, diou, eiou, giou, iou
+from jaxlosses.losses.boxes._shared import compare, lower_corner, unstack_corners
+from jaxlosses.losses.boxes.all_pairs import compare_all_pairs
+from jaxlosses.losses.boxes.iou import (
+    Formula,
+    ciou_penalty,
+    corner_distance,
+    diou_penalty,
+    eiou_penalty,
+    giou_penalty,
+    iou,
+    similarity,
+)
+from jaxlosses.losses.boxes.pair import Pair
 
 __all__ = ["box_cdiou", "box_ciou", "box_diou", "box_eiou", "box_giou", "box_iou"]
 
@@ -40,7 +51,7 @@ def box_iou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) -> 
     Reference:
         Jaccard, Étude comparative de la distribution florale, 1901.
     """
-    return iou(*_prepare("box_iou", boxes, targets, pairwise))
+    return _compare("box_iou", similarity(), boxes, targets, pairwise)
 
 
 @public_function
@@ -68,7 +79,7 @@ def box_giou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) ->
     Reference:
         Rezatofighi et al., Generalized Intersection over Union, 2019, arXiv:1902.09630.
     """
-    return giou(*_prepare("box_giou", boxes, targets, pairwise))
+    return _compare("box_giou", similarity(giou_penalty), boxes, targets, pairwise)
 
 
 @public_function
@@ -96,7 +107,7 @@ def box_diou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) ->
     Reference:
         Zheng et al., Distance-IoU Loss, 2020, arXiv:1911.08287.
     """
-    return diou(*_prepare("box_diou", boxes, targets, pairwise))
+    return _compare("box_diou", similarity(diou_penalty), boxes, targets, pairwise)
 
 
 @public_function
@@ -124,7 +135,7 @@ def box_ciou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) ->
     Reference:
         Zheng et al., Distance-IoU Loss, 2020, arXiv:1911.08287.
     """
-    return ciou(*_prepare("box_ciou", boxes, targets, pairwise))
+    return _compare("box_ciou", similarity(ciou_penalty), boxes, targets, pairwise)
 
 
 @public_function
@@ -152,7 +163,7 @@ def box_eiou(boxes: ArrayLike, targets: ArrayLike, *, pairwise: bool = False) ->
     Reference:
         Zhang et al., Focal and Efficient IOU Loss, 2021, arXiv:2101.08158.
     """
-    return eiou(*_prepare("box_eiou", boxes, targets, pairwise))
+    return _compare("box_eiou", similarity(eiou_penalty), boxes, targets, pairwise)
 
 
 @public_function
@@ -183,13 +194,16 @@ def box_cdiou(
     Reference:
         Chen and Miao, Control Distance IoU and Control Distance IoU Loss Function, 2021, arXiv:2103.11696.
     """
-    a, b = _prepare("box_cdiou", boxes, targets, pairwise)
-    return iou(a, b) + weight * (1 - corner_distance(a, b))
+    return _compare("box_cdiou", _cdiou, boxes, targets, pairwise, weight)
 
 
-def _prepare(name: str, boxes: ArrayLike, targets: ArrayLike, pairwise: bool) -> tuple[Box, Box]:
-    """Aligned boxes as they are; for all pairs the boxes as rows and the targets as columns."""
-    a, b = checks.prepare_pairwise(name, 4, pairwise=pairwise, boxes=boxes, targets=targets)
-    if pairwise:
-        a, b = a[..., :, None, :], b[..., None, :, :]
-    return unstack_corners(name, "boxes", a), unstack_corners(name, "targets", b)
+def _cdiou(pair: Pair, weight: Number) -> Float[Array, "..."]:
+    return iou(pair) + weight * (1 - corner_distance(pair))
+
+
+def _compare(
+    name: str, formula: Formula, boxes: ArrayLike, targets: ArrayLike, pairwise: bool, *parameters: Number
+) -> Float[Array, "..."]:
+    a, b = checks.prepare_pairwise(name, 4, pairwise=pairwise, origin=lower_corner, boxes=boxes, targets=targets)
+    first, second = unstack_corners(name, "boxes", a), unstack_corners(name, "targets", b)
+    return (compare_all_pairs if pairwise else compare)(formula, first, second, *parameters)

@@ -67,7 +67,7 @@ def mean_cost(
     Nothing as large as the logits is made, not in the gradient either: it is (Σ_k w_k (m - z_k) + L Σ_k w_k)/n.
     """
     weights = jnp.ones((), logits.dtype) if class_weights is None else class_weights
-    return _mean_cost(logits, weights, jax.lax.stop_gradient(costs.log_normalizer), axis)
+    return _mean_cost(logits, weights, costs.log_normalizer, axis)
 
 
 def log_one_minus(cost: Float[Array, "*s"]) -> Float[Array, "*s"]:
@@ -134,7 +134,7 @@ def _probabilities(logits: Array, log_normalizer: Array, axis: int) -> Array:
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
 def _mean_cost(logits: Array, weights: Array, log_normalizer: Array, axis: int) -> Array:
-    """`mean_cost`; the log_normalizer is that of the logits, and moves with them."""
+    """`mean_cost`. The slope by the logits has that of log_normalizer, which is theirs, in it."""
     number, share, gaps = _sums_over_included(logits, weights, axis)
     return 2 * logits.shape[axis] * safe_divide(gaps, number) + share * jnp.squeeze(log_normalizer, axis)
 

@@ -156,3 +156,84 @@ def test_a_negative_probability_is_loud():
         given = [[-0.1, 1.1]] * (1 if form == "entropy" else 2)
         assert jnp.isnan(getattr(jl, form)(*given))
     assert jnp.isnan(jl.kl_divergence([0.1, 0.9], [-0.1, 1.1], input_type="probabilities"))
+
+
+# Rounding
+
+
+def test_agreement_is_zero_and_never_less():
+    k = 3 * jax.random.normal(jax.random.key(0), (500, 10))
+    log_p, p = jax.nn.log_softmax(k), jax.nn.softmax(k)
+    mixed = jl.kl_divergence(log_p, p)
+    assert (mixed >= 0).all()
+    assert (mixed < 2e-6).all()
+    for loss in ("kl_divergence", "js_divergence"):
+        for form, x in (("logits", k), ("log", log_p), ("probabilities", p)):
+            np.testing.assert_array_equal(jl.get(loss)(x, x, input_type=form), 0)
+        gradients = jax.grad(lambda a, b, loss=loss: jl.get(loss)(a, b, input_type="logits").sum(), (0, 1))(k, k)
+        np.testing.assert_allclose(gradients, 0, atol=2e-8)
+
+
+def test_next_to_agreement():
+    """KL and JS of p and p (1 ± h) are h²/2 and h²/8 and more, which the cancelling of logarithms would drown."""
+    h, steps = 2.0**-11, np.array([1.0, -1.0, 1.0, -1.0])
+    p = np.full(4, 0.25)
+    q = p * (1 + h * steps)
+    js = np.sum(scipy.special.rel_entr(p, (p + q) / 2) + scipy.special.rel_entr(q, (p + q) / 2)) / 2
+    np.testing.assert_allclose(jl.js_divergence(p.astype(np.float32), q.astype(np.float32)), js, rtol=1e-5)
+    slope = jax.grad(jl.js_divergence)(jnp.asarray(p, jnp.float32), jnp.asarray(q, jnp.float32))
+    np.testing.assert_allclose(slope, np.log(2 * p / (p + q)) / 2, rtol=1e-6)
+    logits = np.log1p(h * steps).astype(np.float32)
+    exact = scipy.special.softmax(np.float64(logits))
+    kl = jl.kl_divergence(jnp.asarray(logits), jnp.zeros(4), input_type="logits")
+    np.testing.assert_allclose(kl, np.sum(scipy.special.rel_entr(p, exact)), rtol=1e-3)
+    gradient = jax.grad(lambda z: jl.kl_divergence(z, jnp.zeros(4), input_type="logits"))(jnp.asarray(logits))
+    np.testing.assert_allclose(gradient, exact - p, rtol=1e-3)
+
+
+def test_rows_that_do_not_sum_to_one_may_be_negative():
+    p, q = np.array([0.1, 0.2]), np.array([0.4, 0.3])
+    for scale in (1.0, 1e-6):
+        value = jl.kl_divergence(scale * q, scale * p, input_type="probabilities")
+        np.testing.assert_allclose(value, scale * np.sum(p * np.log(p / q)), rtol=1e-5)
+        assert value < 0
+
+
+@pytest.mark.parametrize(
+    ("p", "q"), [([1, 2e-38], [1, 0]), ([1, 1e-40], [1, 0]), ([0, 1], [1, 0]), ([1, 0], [1, 1e-45])]
+)
+def test_js_of_what_is_hardly_there(p, q):
+    p, q = np.array(p, np.float32), np.array(q, np.float32)
+    middle = (np.float64(p) + q) / 2
+    expected = (scipy.special.rel_entr(p, middle) + scipy.special.rel_entr(q, middle)).sum() / 2
+    for a, b in ((p, q), (q, p)):
+        value, gradient = jax.value_and_grad(jl.js_divergence)(jnp.asarray(a), jnp.asarray(b))
+        np.testing.assert_allclose(value, expected, rtol=1e-6, atol=1e-37)
+        assert jnp.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("form", ["probabilities", "log", "logits"])
+def test_mass_where_nothing_is_predicted_is_infinite_and_no_slope(form):
+    q, p = jnp.array([0.0, 0.4, 0.6]), jnp.array([0.2, 0.3, 0.5])
+    inputs = (q, p) if form == "probabilities" else (jnp.log(q), jnp.log(p))
+    f = lambda *x: jl.kl_divergence(*x, input_type=form)  # noqa: E731
+    assert f(*inputs) == INF
+    np.testing.assert_array_equal(jax.grad(f, (0, 1))(*inputs), 0)
+    assert jnp.isfinite(jax.hessian(f)(*inputs)).all()
+    if form == "probabilities":
+        assert jl.cross_entropy(q, p) == INF
+        np.testing.assert_array_equal(jax.grad(jl.cross_entropy, (0, 1))(q, p), 0)
+
+
+@pytest.mark.parametrize("scale", [17.0, 80.0, 3e38])
+def test_sure_logits_and_huge_ones(scale):
+    z = scale * jnp.array([1.0, 0.0, 0.0])
+    r = np.exp(-np.float64(scale))
+    value, gradient = jax.value_and_grad(lambda z: jl.entropy(z, input_type="logits"))(z)
+    rest = 0.0 if r == 0 else 2 * r / (1 + 2 * r) * (scale + np.log1p(2 * r))
+    np.testing.assert_allclose(value, np.log1p(2 * r) / (1 + 2 * r) + rest, rtol=1e-5, atol=1e-37)
+    assert jnp.isfinite(gradient).all()
+    for loss in ("kl_divergence", "js_divergence"):
+        value, gradients = jax.value_and_grad(lambda a, b: jl.get(loss)(a, b, input_type="logits"), (0, 1))(z, -z)  # noqa: B023
+        assert value >= 0
+        assert all(jnp.isfinite(g).all() for g in gradients)

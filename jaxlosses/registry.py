@@ -133,7 +133,8 @@ def register(name: str, **facts: Any) -> Callable[[_F], _F]:
         facts["likelihood"] = Likelihood(*facts["likelihood"])
 
     def add(function: _F) -> _F:
-        if function.__module__.startswith("jaxlosses."):  # another's loss may use arrays that are no arguments
+        if str(getattr(function, "__module__", "")).startswith("jaxlosses."):
+            # Of another's loss it is not known whether it uses other arrays than its arguments.
             function = collectives.any_placement(function)
         if set(SHARED_KEYWORDS) <= set(keywords_of(function)):
             function = explain_keywords(name, function)

@@ -136,7 +136,7 @@ def register(name: str, **facts: Any) -> Callable[[_F], _F]:
 
     def add(function: _F) -> _F:
         # Another's loss may use arrays that are no arguments, and mean something else by a word.
-        is_ours = function.__module__.startswith("jaxlosses.")
+        is_ours = str(getattr(function, "__module__", "")).startswith("jaxlosses.")
         if is_ours:
             function = collectives.any_placement(function)
         if is_ours or set(SHARED_KEYWORDS) <= set(keywords_of(function)):

@@ -103,12 +103,12 @@ def _varying_axes(like: Any) -> frozenset[str]:
 
 
 def _vary(x: Array, axes: Iterable[str]) -> Array:
-    axes = set(axes) - _varying_axes(jax.typeof(x))
+    axes = tuple(sorted(set(axes) - _varying_axes(jax.typeof(x))))
     if not axes:
         return x
     if hasattr(jax.lax, "pcast"):
-        return jax.lax.pcast(x, tuple(axes), to="varying")
-    return getattr(jax.lax, "pvary")(x, tuple(axes))  # noqa: B009  # JAX 0.8
+        return jax.lax.pcast(x, axes, to="varying")
+    return getattr(jax.lax, "pvary")(x, axes)  # noqa: B009  # JAX 0.8
 
 
 # Arrays sharded over a mesh

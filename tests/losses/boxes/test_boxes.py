@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import jaxlosses
 from tests import compiled as jl
 from tests.golden import golden
 from tests.losses.test_properties import boxes
@@ -218,6 +219,8 @@ def test_words_that_are_not_an_option(call, message):
         call()
 
 
-def test_a_beta_out_of_range_raises_under_checked():
+def test_a_beta_out_of_range_raises():
+    with pytest.raises(ValueError, match=r"focal_l1_loss: beta must be a number in \[1/e, 1\], got 0.2"):
+        jaxlosses.focal_l1_loss([1.0], [0.0], beta=0.2)
     with pytest.raises(Exception, match=r"focal_l1_loss: beta must lie in \[1/e, 1\]"):
-        jl.checked(jl.focal_l1_loss)([1.0], [0.0], beta=0.2)
+        jl.checked(jax.jit(jl.focal_l1_loss))([1.0], [0.0], beta=jnp.float32(0.2))

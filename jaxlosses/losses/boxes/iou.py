@@ -28,7 +28,7 @@ from jax import Array
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Bool, Float
 
-from jaxlosses.core.numerics import safe_divide
+from jaxlosses.core.numerics import power_of_two_near, safe_divide
 from jaxlosses.core.types import Number
 from jaxlosses.losses.boxes.pair import ROOM, Axis, Box, Pair
 
@@ -193,15 +193,16 @@ def _share_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> t
 @jax.custom_jvp
 def _length(x: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
     """The root of x² + y², with zero gradient at 0."""
-    large = 2.0**45  # the square of the smallest distance must not be 0
+    large = 2.0**43  # so that few squares are 0; with a scale for each length, values would take far longer
     return jnp.sqrt((large * x) ** 2 + (large * y) ** 2) / large
 
 
 @_length.defjvp
 def _length_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    length = _length(*primals)
-    along_x, along_y = (safe_divide(x, length) for x in primals)
-    return length, along_x * tangents[0] + along_y * tangents[1]
+    unit = power_of_two_near(jnp.maximum(*map(jnp.abs, primals)))  # the smallest length has a direction too
+    x, y = (side / unit for side in primals)
+    along_x, along_y = (safe_divide(side, _length(x, y)) for side in (x, y))
+    return _length(*primals), along_x * tangents[0] + along_y * tangents[1]
 
 
 def _vanishes(x: Float[Array, "..."]) -> Bool[Array, "..."]:

@@ -65,7 +65,12 @@ def _arrays_with_path(call: str, tree: Any) -> Iterator[tuple[str, Any]]:
     for outer, node in jax.tree_util.tree_leaves_with_path(tree, is_leaf=_is_framework_node):
         for inner, leaf in _leaves(node):
             path = jax.tree_util.keystr(outer + inner, simple=True, separator="/")
-            yield path, leaf if hasattr(leaf, "dtype") else checks.to_array(call, f"params {path}".rstrip(), leaf)
+            yield (
+                path,
+                leaf
+                if hasattr(leaf, "dtype")
+                else checks.to_array(call, f"params[{path}]" if path else "params", leaf),
+            )
 
 
 def _leaves(node: Any) -> list[tuple[_KeyPath, Any]]:

@@ -230,7 +230,9 @@ def _total(name: str, cost: Callable[[Array], Array], params: Any, select: Selec
     """The sum of the cost of every parameter that counts."""
     totals = []
     for path, parameter in select_parameters(name, params, select):
-        (array,) = checks.to_floats(name, parameter=checks.to_array(name, f"params {path}".rstrip(), parameter))
+        (array,) = checks.to_floats(
+            name, parameter=checks.to_array(name, f"params[{path}]" if path else "params", parameter)
+        )
         totals.append(jnp.sum(cost(array)))
     dtype = compute_dtype(*totals)
     return sum((total.astype(dtype) for total in totals), jnp.zeros((), dtype))

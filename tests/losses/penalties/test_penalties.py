@@ -71,7 +71,9 @@ def test_half_precision_is_summed_in_float32(penalty):
 
 
 def test_a_complex_leaf_names_itself():
-    with pytest.raises(TypeError, match=r"^l1_penalty: a/b must be real, got complex64; did you mean a/b\.real\?$"):
+    with pytest.raises(
+        TypeError, match=r"^l1_penalty: params\[a/b\] must be real, got complex64; did you mean params\[a/b\]\.real\?$"
+    ):
         jl.l1_penalty({"a": {"b": np.ones(2, np.complex64)}})
 
 

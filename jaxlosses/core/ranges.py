@@ -149,9 +149,12 @@ def check_range(call: str, keyword: str, value: Any, allowed: Range | None = Non
 
 
 def check_number(call: str, keyword: str, value: Any) -> None:
-    """`check_range` for direct calls: of one number, which may be infinite (a threshold that is never reached)."""
+    """`check_range` for direct calls: of one number, which may be infinite (a threshold that is never reached).
+
+    Axes and class ids are left to the call itself, which knows how many there are.
+    """
     allowed = range_of(call, keyword)
-    if allowed in (None, ANY_INTEGER) or not _is_number(value) or _is_inside(allowed, value):
+    if allowed in (None, ANY_INTEGER, INDEX) or not _is_number(value) or _is_inside(allowed, value):
         return
     raise ValueError(f"{call}: {keyword} {range_problem(allowed, value)}")
 

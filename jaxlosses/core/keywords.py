@@ -49,31 +49,31 @@ def check_keywords(name: str, function: _F, *, values: bool = True, ranges: bool
     Returns:
         A function of the same signature.
     """
-    positional = tuple(parameters_of(function))
-    known = tuple(word for word in positional if word != "self")
-    inputs = inputs_of(function)
-    any_keyword = accepts_var_keyword(function)
 
-    @functools.cache  # at the first call, for reading annotations takes its time
-    def checks() -> dict[str, _Check]:
-        found = {word: _check_for(p.annotation) for word, p in parameters_of(function).items() if values}
-        return {word: check for word, check in found.items() if check is not None}
+    @functools.cache  # at the first call, for reading signatures takes its time
+    def facts() -> tuple[dict[str, _Check], tuple[str, ...], tuple[str, ...], bool]:
+        parameters = parameters_of(function)
+        found = {word: _check_for(p.annotation) for word, p in parameters.items() if values}
+        checks = {word: check for word, check in found.items() if check is not None}
+        return checks, tuple(parameters), inputs_of(function), accepts_var_keyword(function)
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        checks, positional, inputs, any_keyword = facts()
         precision = lambda: precision_of(args, {word: kwargs[word] for word in inputs if word in kwargs})  # noqa: E731
         for word, value in kwargs.items():
-            if check := checks().get(word):
+            if check := checks.get(word):
                 kwargs[word] = check(f"{name}: {word}", value, precision)
                 if ranges:
                     check_number(name, word, kwargs[word])
-            elif word not in known and not any_keyword:
+            elif word not in positional and not any_keyword:
+                known = tuple(word for word in positional if word != "self")
                 raise TypeError(explain_unknown_keyword(name, word, known))
-        if any(word in checks() for word in positional[: len(args)]):
+        if any(word in checks for word in positional[: len(args)]):
             by_position = zip(positional, args, strict=False)
             args = (
                 tuple(
-                    check(f"{name}: {word}", value, precision) if (check := checks().get(word)) else value
+                    check(f"{name}: {word}", value, precision) if (check := checks.get(word)) else value
                     for word, value in by_position
                 )
                 + args[len(positional) :]

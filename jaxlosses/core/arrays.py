@@ -48,7 +48,7 @@ def to_bool(loss: str, name: str, value: ArrayLike, hint: str) -> Bool[Array, ".
 
 
 def differs(labels: Array, number: int) -> Bool[Array, "..."]:
-    """Where class ids are not `number`, which may be beyond their dtype: they are at its end if they were too."""
+    """Which class ids are not equal to `number`, an `ignore_label` that their dtype need not be able to hold."""
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         return labels != float(number)
     info = jnp.iinfo(labels.dtype)
@@ -58,7 +58,7 @@ def differs(labels: Array, number: int) -> Bool[Array, "..."]:
 
 
 def saturated(array: np.ndarray) -> np.ndarray:
-    """Integers that JAX would cut, at the ends of the 32 bits that it keeps; anything else as it is."""
+    """Clip integers of 64 bits to the 32 that JAX keeps, for it would cut them; other arrays stay as they are."""
     kept = jax.dtypes.canonicalize_dtype(array.dtype)
     if array.dtype.kind not in "iu" or kept == array.dtype or not array.size:
         return array
@@ -77,7 +77,7 @@ def fits_32_bits(loss: str, name: str, value: ArrayLike) -> Bool[np.ndarray, "..
 
 
 def _host_or_jax(loss: str, name: str, value: Any) -> Array | np.ndarray:
-    """A JAX array for what is one, or wraps one; else NumPy's, which has all bits."""
+    """Read a value as a JAX array if it is one (or wraps one), else as a NumPy array, which has all bits."""
     try:
         array = jnp.asarray(value) if isinstance(value, jax.Array) or hasattr(value, "__jax_array__") else _host(value)
     except Exception as error:  # whatever the value's own conversion raises

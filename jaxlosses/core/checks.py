@@ -17,6 +17,7 @@ from jax.experimental import checkify
 from jaxtyping import Bool, Float
 
 from jaxlosses.core.arrays import differs as differs
+from jaxlosses.core.arrays import fits_32_bits as fits_32_bits
 from jaxlosses.core.arrays import relative_to, saturated, to_comparable
 from jaxlosses.core.arrays import to_array as to_array
 from jaxlosses.core.arrays import to_bool as to_bool
@@ -141,7 +142,7 @@ def prepare_same_shape(
 def prepare_residuals(
     loss: str, where: ArrayLike | None, sample_weights: ArrayLike | None, **arrays: Any
 ) -> tuple[Float[Array, "..."], LossMask]:
-    """The first array minus the second, with 0 where masked: for losses that need nothing else. And the mask."""
+    """The residuals, the first array minus the second, with 0 where masked; and the mask."""
     a, b, mask = prepare_same_shape(loss, where, sample_weights, origin=lambda first: first, **arrays)
     return a - b, mask
 

@@ -53,7 +53,15 @@ def _example_inputs(key: Array) -> tuple[Array, Array]:
 _register = functools.partial(register, family="adversarial", minimum=0.0, example_inputs=_example_inputs)
 
 
-@_register("discriminator_loss", domain=("logits", "logits"), citation="arXiv:1406.2661")
+@_register(
+    "discriminator_loss",
+    domain=("logits", "logits"),
+    citation="arXiv:1406.2661",
+    law_exceptions=(
+        ("scaled inputs give scaled values", "a probability or a logit has a scale of its own"),
+        ("integers keep their differences", "it depends on more than differences of probabilities or logits"),
+    ),
+)
 def discriminator_loss(
     real_logits: ArrayLike | None,
     fake_logits: ArrayLike | None,
@@ -122,6 +130,10 @@ def _fake_cost(d: Float[Array, "*s"], variant: str, _: Number) -> Float[Array, "
 @_register(
     "generator_loss",
     domain=("logits",),
+    law_exceptions=(
+        ("scaled inputs give scaled values", "a probability or a logit has a scale of its own"),
+        ("integers keep their differences", "it depends on more than differences of probabilities or logits"),
+    ),
     negative_with=(("variant", "minimax"),),
     citation="arXiv:1406.2661",
     example_inputs=lambda key: _example_inputs(key)[:1],
@@ -216,7 +228,13 @@ def cycle_consistency_loss(
     return reduce(abs_zero_grad(r), mask, reduction)
 
 
-@_register("identity_loss", domain=("any number", "any number"), citation="arXiv:1703.10593", homogeneous_degree=1)
+@_register(
+    "identity_loss",
+    domain=("any number", "any number"),
+    citation="arXiv:1703.10593",
+    homogeneous_degree=1,
+    translation_invariant=True,
+)
 def identity_loss(
     mapped: ArrayLike,
     images: ArrayLike,

@@ -47,6 +47,10 @@ def _log_example(key: Array) -> tuple[Array, Array]:
 _register = functools.partial(
     register,
     family="divergences",
+    law_exceptions=(
+        ("scaled inputs give scaled values", "a probability or a logit has a scale of its own"),
+        ("integers keep their differences", "it depends on more than differences of probabilities or logits"),
+    ),
     input_kind="classes",
     num_event_axes=1,
     minimum=0.0,

@@ -18,7 +18,7 @@ class FrozenDict(dict[str, Any]):
     def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError("terms and options do not change; make a new Objective, for instance by dataclasses.replace")
 
-    # Every one of them narrows a signature of dict to "never", which is the point.
+    # Every one of them narrows a signature of dict to "never", which is the point and what the type checker minds.
     __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
 
 

@@ -51,6 +51,30 @@ def test_lengths_beyond_32_bits_are_no_lengths():
     assert np.isnan(tokens).tolist() == [True, False]
 
 
+IDS = np.array([2**32, 2**32 + 1, 0, 1, 0, 1])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("batch_all_triplet_loss", "batch_hard_triplet_loss", "semi_hard_triplet_loss", "pairwise_contrastive_loss"),
+        *("n_pair_loss", "info_nce_loss"),
+    ],
+)
+def test_an_id_of_an_embedding_beyond_32_bits_has_no_loss(name):
+    rows = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+    arguments = (rows, rows[::-1]) if name in ("n_pair_loss", "info_nce_loss") else (rows,)
+    loss = lambda labels, **keywords: getattr(jl, name)(*arguments, labels=labels, **keywords)  # noqa: E731
+    assert np.isnan(loss(IDS)).tolist() == [True, True, False, False, False, False]
+    for labels in (IDS, IDS.tolist()):
+        with pytest.raises(ValueError, match=f"{name}: labels must fit 32 bits"):
+            jl.checked(loss)(labels)
+    np.testing.assert_array_equal(loss(IDS, where=IDS < 2)[:2], 0)
+    jl.checked(loss)(IDS, where=IDS < 2)
+    large = IDS % 2**32 + 2**30  # fits
+    np.testing.assert_array_equal(loss(large), loss(IDS % 2**32))
+
+
 DTYPES = ["int8", "uint8", "int16", "uint16", "int32", "uint32"]
 
 
@@ -71,11 +95,14 @@ def test_differences_of_integers_are_exact_where_they_fit(first, second):
     np.testing.assert_allclose(got, exact, rtol=3e-7)
 
 
-@pytest.mark.parametrize("dtype", ["int32", "uint32", "int64", "uint64"])
-@pytest.mark.parametrize("offset", [2**24, 2**30, 2**31 - 10, 2**40, 2**62])
+OFFSETS = [2**24, 2**30, 2**31 - 10, 2**40, 2**62]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "offset"),
+    [(t, n) for t in ("int32", "uint32", "int64", "uint64") for n in OFFSETS if n + 5 <= np.iinfo(t).max],
+)
 def test_errors_between_large_integers(dtype, offset):
-    if np.iinfo(dtype).max < offset + 5:
-        pytest.skip("no such number of this type")
     p, t = np.array([offset + 1, offset + 5], dtype), np.array([offset, offset + 1], dtype)
     np.testing.assert_array_equal(jl.absolute_error(p, t), [1, 4])
     np.testing.assert_array_equal(jl.squared_error(t, p), [1, 16])

@@ -28,6 +28,9 @@ __all__ = ["focal_eiou_loss", "focal_l1_loss"]
 
 @register(
     "focal_l1_loss",
+    law_exceptions=(
+        ("scaled inputs give scaled values", "its curve bends at an error of 1, and no option moves that"),
+    ),
     family="boxes",
     translation_invariant=True,
     aliases=("focal_l1",),

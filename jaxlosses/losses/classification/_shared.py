@@ -26,6 +26,10 @@ def example_logits_and_ids(key: Array) -> tuple[Array, Array]:
 register_class_loss = functools.partial(
     register,
     family="classification",
+    law_exceptions=(
+        ("scaled inputs give scaled values", "a probability or a logit has a scale of its own"),
+        ("integers keep their differences", "it depends on more than differences of probabilities or logits"),
+    ),
     input_kind="classes",
     num_event_axes=1,
     domain=("logits", "class ids or distributions"),

@@ -40,7 +40,15 @@ def _soft_example(key: Array) -> tuple[Array, Array]:
 
 
 _register = functools.partial(
-    register, family="classification", domain=("logits", "[0, 1]"), minimum=0.0, example_inputs=_example
+    register,
+    family="classification",
+    domain=("logits", "[0, 1]"),
+    minimum=0.0,
+    example_inputs=_example,
+    law_exceptions=(
+        ("scaled inputs give scaled values", "a probability or a logit has a scale of its own"),
+        ("integers keep their differences", "it depends on more than differences of probabilities or logits"),
+    ),
 )
 
 

@@ -21,8 +21,8 @@ from jaxtyping import Bool, Float, Int
 from jaxlosses.core import checks, collectives
 from jaxlosses.core.collectives import AxisName
 from jaxlosses.core.labels import pick
-from jaxlosses.core.masks import LossMask
-from jaxlosses.core.numerics import matmul_full_precision, power_of_two_near, safe_divide, softplus
+from jaxlosses.core.masks import LossMask, masked
+from jaxlosses.core.numerics import matmul_full_precision, nan_unless, power_of_two_near, safe_divide, softplus
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, Reduced
 from jaxlosses.losses.embeddings._lengths import has_extreme_rows, norm, squared_norm
@@ -48,6 +48,10 @@ def _candidates_example(key: Array) -> tuple[Array, Array]:
 register_candidates_loss = functools.partial(
     register_embedding_loss,
     domain=("any numbers", "any numbers"),
+    law_exceptions=(
+        ("scaled inputs give scaled values", "a softmax over similarities has a scale of its own, the temperature"),
+        ("integers keep their differences", "it takes products of embeddings, and not differences"),
+    ),
     depends_on_batch=True,
     example_inputs=_candidates_example,
 )
@@ -79,9 +83,29 @@ def check_one_per_row(loss: str, name: str, values: ArrayLike, first: str, rows:
     return array
 
 
-def check_class_ids(loss: str, labels: ArrayLike, first: str, rows: Array) -> Int[Array, "..."]:
+class ClassIds(NamedTuple):
+    """One class id for each row of embeddings; `fits` is False where JAX cannot hold it, or None."""
+
+    ids: Int[Array, "batch"]
+    fits: Bool[Array, "batch"] | None
+
+    def nan_unless_they_fit(self, values: Float[Array, "batch"]) -> Float[Array, "batch"]:
+        """The losses of the rows, NaN for a row whose id JAX cannot hold."""
+        return values if self.fits is None else nan_unless(self.fits, values)
+
+
+def check_class_ids(loss: str, labels: ArrayLike, first: str, rows: Array, mask: LossMask) -> ClassIds:
     """`labels` as integers, once there is one for each row of embeddings; any integer may be a class id."""
-    return checks.to_integers(loss, "labels", check_one_per_row(loss, "labels", labels, first, rows))
+    ids = checks.to_integers(loss, "labels", check_one_per_row(loss, "labels", labels, first, rows))
+    fits, info = checks.fits_32_bits(loss, "labels", labels), jnp.iinfo(ids.dtype)
+    counted = masked(ids, mask.where)  # under `checked`, ids that do not fit come as the ends of the range
+    checks.check_values(
+        loss,
+        "labels",
+        lambda: (counted > info.min) & (counted < info.max),
+        f"fit {info.bits} bits, without the smallest and the largest number",
+    )
+    return ClassIds(ids, None if fits is None else jnp.asarray(fits))
 
 
 # Many devices, and many rows
@@ -161,7 +185,8 @@ def reduce_over_anchors(
     # Each device would count its integers from another row.
     origin = None if axis_name else lambda x: x[:1]
     anchors, mask = prepare_embeddings(loss, where, sample_weights, origin=origin, embeddings=embeddings)
-    ids = check_class_ids(loss, labels, "embeddings", anchors)
+    class_ids = check_class_ids(loss, labels, "embeddings", anchors, mask)
+    ids = class_ids.ids
     if not anchors.shape[0]:
         return reduce(jnp.zeros(0, anchors.dtype), mask, reduction)
     partners, partner_ids = collectives.all_gather(anchors, axis_name), collectives.all_gather(ids, axis_name)
@@ -176,7 +201,7 @@ def reduce_over_anchors(
 
     block_size = max(8, 2**23 // max(1, partners.size)) if block_size is None else block_size
     values, counts = blockwise_vmap(of_row, block_size, anchors, ids, global_row_indices(anchors, axis_name))
-    return reduce(values, mask, reduction, counts=counts)
+    return reduce(class_ids.nan_unless_they_fit(values), mask, reduction, counts=counts)
 
 
 def count_true(mask: Bool[Array, "..."], like: Float[Array, "..."]) -> Float[Array, ""]:

@@ -139,11 +139,11 @@ def info_nce_loss(
         if normalize:
             n = n._replace(rows=l2_unit(n.rows, floor))
         return reduce(_against_negatives(q, p, n, scale, block_size), mask, reduction)
-    ids = None if labels is None else check_class_ids(name, labels, "queries", q)
+    class_ids = None if labels is None else check_class_ids(name, labels, "queries", q, mask)
     valid = global_mask(q, mask, axis_name)
     of_one_direction = functools.partial(
         _against_batch,
-        ids=ids,
+        ids=None if class_ids is None else class_ids.ids,
         valid=valid,
         same_label=same_label,
         is_cosine=normalize,
@@ -153,7 +153,7 @@ def info_nce_loss(
     values = of_one_direction(q, p)
     if symmetric:
         values = (values + of_one_direction(p, q)) / 2
-    return reduce(values, mask, reduction)
+    return reduce(values if class_ids is None else class_ids.nan_unless_they_fit(values), mask, reduction)
 
 
 def _against_batch(

@@ -89,7 +89,8 @@ def n_pair_loss(
     collectives.check_axis_name("n_pair_loss", axis_name)
     f, g, mask = prepare_embeddings("n_pair_loss", where, sample_weights, anchors=anchors, positives=positives)
     indices = global_row_indices(f, axis_name)
-    ids = indices if labels is None else check_class_ids("n_pair_loss", labels, "anchors", f)
+    class_ids = None if labels is None else check_class_ids("n_pair_loss", labels, "anchors", f, mask)
+    ids = indices if class_ids is None else class_ids.ids
     candidates, candidate_ids = collectives.all_gather((g, ids), axis_name)
     valid, candidate_scale = global_mask(f, mask, axis_name), excess_scale(candidates)
     candidates = candidates / candidate_scale
@@ -106,5 +107,6 @@ def n_pair_loss(
         return candidate_cross_entropy(logits, mean_logit(logits, is_positive), valid, scale=scale)
 
     costs = blockwise_vmap(of_row, block_size, f, ids, indices)
+    costs = costs if class_ids is None else class_ids.nan_unless_they_fit(costs)
     penalty = jnp.sum(reg_lambda / 4 * f * f + reg_lambda / 4 * g * g, axis=-1)  # λ first: a square may overflow
     return reduce(costs + penalty, mask, reduction)

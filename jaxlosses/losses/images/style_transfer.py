@@ -171,6 +171,13 @@ def style_loss(
 
 @register_feature_loss(
     "content_style_loss",
+    law_exceptions=(
+        ("scaled inputs give scaled values", "its content is of degree 2 and its style of degree 4"),
+        (
+            "integers keep their differences",
+            "feature maps come out of networks, so they are never integers that float32 would round",
+        ),
+    ),
     aliases=("content_style", "neural_style"),
     citation="arXiv:1508.06576",
     domain=("features", "features", "features"),

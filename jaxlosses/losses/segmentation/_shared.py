@@ -50,6 +50,10 @@ def _example_inputs(key: Array) -> tuple[Array, Array]:
 register_mask_loss = functools.partial(
     register,
     family="segmentation",
+    law_exceptions=(
+        ("scaled inputs give scaled values", "a probability or a logit has a scale of its own"),
+        ("integers keep their differences", "it depends on more than differences of probabilities or logits"),
+    ),
     input_kind="pixels",
     num_event_axes=1,
     domain=("probabilities", "[0, 1] or class ids"),

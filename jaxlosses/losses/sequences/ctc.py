@@ -36,6 +36,10 @@ def _example(key: Array) -> tuple[Array, Array]:
 @register(
     "ctc_loss",
     family="sequences",
+    law_exceptions=(
+        ("scaled inputs give scaled values", "a probability or a logit has a scale of its own"),
+        ("integers keep their differences", "it depends on more than differences of probabilities or logits"),
+    ),
     aliases=("ctc",),
     input_kind="time",
     num_event_axes=2,

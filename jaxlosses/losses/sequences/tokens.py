@@ -38,6 +38,10 @@ def _example(key: Array) -> tuple[Array, Array]:
 @register(
     "sequence_cross_entropy",
     family="sequences",
+    law_exceptions=(
+        ("scaled inputs give scaled values", "a probability or a logit has a scale of its own"),
+        ("integers keep their differences", "it depends on more than differences of probabilities or logits"),
+    ),
     aliases=("seq2seq_cross_entropy",),
     input_kind="classes and time",
     num_event_axes=1,

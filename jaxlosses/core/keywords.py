@@ -133,7 +133,7 @@ def _number(what: str, value: Any, precision: Callable[[], Any]) -> Any:
             raise _wrong(what, "a number", value)
         value = float(array) if jnp.issubdtype(array.dtype, jnp.floating) else int(array)
     if isinstance(value, float):  # NumPy's float64 is one, and would widen float32 under x64
-        beyond = abs(value) > _FLOAT32.max and jnp.result_type(float) == jnp.float32
+        beyond = abs(value) > float(_FLOAT32.max) and jnp.result_type(float) == jnp.float32
         return math.copysign(math.inf, value) if beyond else float(value)
     if abs(value) <= _INT32.max:
         return int(value)

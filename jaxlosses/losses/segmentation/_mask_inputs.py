@@ -77,6 +77,12 @@ def prepare_masks(
     labels, binary = None, None
     if class_axis is None:
         given = checks.to_array(loss, second, arrays[second])
+        shape = checks.to_array(loss, first, arrays[first]).shape
+        if given.shape == shape[:-1] and shape[-1:] > (1,):
+            raise ValueError(
+                f"{loss}: {first} {shape} and {second} {given.shape} must have equal shapes if class_axis=None; for "
+                "class ids, did you mean class_axis=-1?"
+            )
         not_ignored = None if ignore_label is None else checks.differs(given, ignore_label)
         p, binary, mask = checks.prepare_same_shape(loss, where, sample_weights, extra_where=not_ignored, **arrays)
     else:

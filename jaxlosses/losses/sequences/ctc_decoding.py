@@ -45,6 +45,8 @@ def ctc_collapse(
     path = checks.to_integers("ctc_collapse", "path", path)
     if path.ndim == 0:
         raise ValueError("ctc_collapse: path () must be (..., time)")
+    if not jnp.iinfo(path.dtype).min <= blank_id <= jnp.iinfo(path.dtype).max:
+        raise ValueError(f"ctc_collapse: blank_id={blank_id} must fit the {path.dtype} of the path")
     return _collapse(path, blank_id, prepare_lengths("ctc_collapse", "lengths", lengths, path.shape))
 
 
@@ -67,7 +69,7 @@ def ctc_greedy_decode(
         The labels, `(..., time)`, at the left and padded with `blank_id`; and their number, `(...)`.
 
     Raises:
-        ValueError: if the logits lack an axis, or `input_lengths` are not one per sequence.
+        ValueError: if the logits lack an axis, `input_lengths` are not one per sequence, or `blank_id` is no class.
         TypeError: if `input_lengths` are not integers.
 
     Example:
@@ -82,6 +84,8 @@ def ctc_greedy_decode(
     logits = checks.to_array("ctc_greedy_decode", "logits", logits)
     if logits.ndim < 2 or logits.shape[-1] == 0:
         raise ValueError(f"ctc_greedy_decode: logits {logits.shape} must be (..., time, classes)")
+    if not 0 <= blank_id < logits.shape[-1]:
+        raise ValueError(f"ctc_greedy_decode: blank_id={blank_id} must be a class of logits {logits.shape}")
     path = jnp.argmax(logits, axis=-1)
     return _collapse(path, blank_id, prepare_lengths("ctc_greedy_decode", "input_lengths", input_lengths, path.shape))
 

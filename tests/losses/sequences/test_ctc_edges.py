@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxlosses
 from tests import compiled as jl
 from tests.losses.sequences.ctc import loss_of_one, losses_and_gradients, pad_rows, value_and_grad
 
@@ -241,3 +242,15 @@ def test_no_copy_of_the_logits_is_stored():
     step = jax.jit(jax.value_and_grad(lambda z: jl.ctc_loss(z, labels, reduction="mean")))
     memory = step.lower(logits).compile().memory_analysis()
     assert memory.temp_size_in_bytes < logits.nbytes / 10
+
+
+@pytest.mark.parametrize("wrong", [-1, 3, 2**40])
+def test_the_blank_of_a_greedy_decoding_is_a_class(wrong):
+    with pytest.raises(ValueError, match=rf"ctc_greedy_decode: blank_id={wrong} must be a class of logits \(4, 3\)"):
+        jaxlosses.ctc_greedy_decode(jnp.zeros((4, 3)), blank_id=wrong)
+
+
+def test_the_blank_of_a_path_fits_its_integers():
+    with pytest.raises(ValueError, match=r"ctc_collapse: blank_id=1099511627776 must fit the int32 of the path"):
+        jaxlosses.ctc_collapse([0, 1, 1], blank_id=2**40)
+    assert jaxlosses.ctc_collapse([-1, 1, 1, -1], blank_id=-1)[1] == 1

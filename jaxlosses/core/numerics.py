@@ -173,6 +173,18 @@ def _multiply_inf_safe_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) 
     return multiply_inf_safe(weight, value), directional(tangents, (zero_if_inf(value), weight))
 
 
+@jax.custom_jvp
+def scaled_square(factor: jax.typing.ArrayLike, x: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """`factor * x²`, which does not overflow before it has to; one product is its slope."""
+    return factor * x * x
+
+
+@functools.partial(scaled_square.defjvp, symbolic_zeros=True)
+def _scaled_square_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+    factor, x = primals
+    return scaled_square(factor, x), directional(tangents, (x * x, 2 * factor * x))
+
+
 def no_slope_if_inf(values: Float[Array, "*s"]) -> Float[Array, "*s"]:
     """`values`, with zero gradient where they are infinite."""
     return jnp.where(jnp.isinf(values), jax.lax.stop_gradient(values), values)

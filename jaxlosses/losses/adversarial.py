@@ -35,7 +35,7 @@ from jaxtyping import Float
 
 from jaxlosses.core import checks
 from jaxlosses.core.errors import one_of
-from jaxlosses.core.numerics import abs_zero_grad, multiply_inf_safe, softplus
+from jaxlosses.core.numerics import abs_zero_grad, multiply_inf_safe, scaled_square, softplus
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, Reduced
 from jaxlosses.registry import register
@@ -119,12 +119,12 @@ def discriminator_loss(
 def _real_cost(d: Float[Array, "*s"], variant: str, real_label: Number) -> Float[Array, "*s"]:
     real_label = jnp.asarray(real_label, d.dtype)
     if variant == "least_squares":
-        return 0.5 * (d - real_label) * (d - real_label)
+        return scaled_square(0.5, d - real_label)
     return multiply_inf_safe(real_label, softplus(-d)) + multiply_inf_safe(1 - real_label, softplus(d))
 
 
 def _fake_cost(d: Float[Array, "*s"], variant: str, _: Number) -> Float[Array, "*s"]:
-    return 0.5 * d * d if variant == "least_squares" else softplus(d)
+    return scaled_square(0.5, d) if variant == "least_squares" else softplus(d)
 
 
 @_register(

@@ -15,6 +15,7 @@ from jax import Array
 from jaxlosses.core import checks
 from jaxlosses.core.collectives import AxisName
 from jaxlosses.core.masks import masked
+from jaxlosses.core.numerics import multiply_inf_safe
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, Reduced
 from jaxlosses.losses.embeddings._lengths import norm, squared_norm
@@ -94,7 +95,7 @@ def contrastive_loss(
     y = check_one_per_row("contrastive_loss", "similar", similar, "first", a).astype(a.dtype)
     y = masked(y, mask.where)
     checks.check_values("contrastive_loss", "similar", lambda: (y == 0) | (y == 1), "be 0 or 1")
-    attraction = jnp.sum(y[..., None] * (a - b) * (a - b), axis=-1)  # y first: a square may overflow
+    attraction = multiply_inf_safe(y, squared_norm(a - b))
     shortfall = jax.nn.relu(margin - norm(a - b, (a, b), mask.where))
     values = attraction + (1 - y) * shortfall**2
     return reduce(values / 2 if half else values, mask, reduction)

@@ -39,7 +39,7 @@ from jaxtyping import Float
 
 from jaxlosses.core import checks
 from jaxlosses.core.keywords import public_function
-from jaxlosses.core.numerics import abs_zero_grad
+from jaxlosses.core.numerics import abs_zero_grad, scaled_square
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, compute_dtype
 from jaxlosses.losses.penalties._parameter_trees import Select, select_parameters
@@ -116,7 +116,7 @@ def l2_penalty(params: Any, *, half: bool = False, select: Select | None = None)
     Reference:
         Hoerl and Kennard, Ridge Regression, 1970, doi:10.1080/00401706.1970.10488634.
     """
-    cost = lambda w: 0.5 * w * w if half else w * w  # noqa: E731
+    cost = lambda w: scaled_square(0.5 if half else 1.0, w)  # noqa: E731
     return _total("l2_penalty", cost, params, select)
 
 
@@ -156,7 +156,7 @@ def elastic_net_penalty(
     """
     alpha, ratio = jnp.asarray(alpha), jnp.asarray(l1_ratio)
     l1, l2 = alpha * ratio, alpha * (1 - ratio) / 2
-    cost = lambda w: l1 * abs_zero_grad(w) + l2 * w * w  # noqa: E731  # l2 first: a square may overflow
+    cost = lambda w: l1 * abs_zero_grad(w) + scaled_square(l2, w)  # noqa: E731
     return _total("elastic_net_penalty", cost, params, select)
 
 

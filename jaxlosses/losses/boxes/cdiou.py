@@ -2,6 +2,9 @@
 
 import functools
 
+from jax import Array
+from jaxtyping import Float
+
 from jaxlosses.core.errors import one_of
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, Reduced
@@ -15,6 +18,7 @@ from jaxlosses.losses.boxes.iou import (
     eiou_penalty,
     giou_penalty,
 )
+from jaxlosses.losses.boxes.pair import Pair
 
 __all__ = ["cdiou_loss"]
 
@@ -69,4 +73,8 @@ def cdiou_loss(
 
 @functools.cache
 def _formula(penalty: Formula | None) -> Formula:
-    return lambda pair, weight: cost(penalty)(pair) + weight * corner_distance(pair)
+    def with_corners(pair: Pair, weight: Number) -> Float[Array, "..."]:
+        corners = weight * corner_distance(pair)
+        return corners if penalty is None else penalty(pair) + corners
+
+    return cost(with_corners)

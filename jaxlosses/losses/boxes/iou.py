@@ -28,9 +28,9 @@ from jax import Array
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Bool, Float
 
-from jaxlosses.core.numerics import power_of_two_near, safe_divide
+from jaxlosses.core.numerics import safe_divide
 from jaxlosses.core.types import Number
-from jaxlosses.losses.boxes.pair import ROOM, Axis, Box, Pair
+from jaxlosses.losses.boxes.pair import ROOM, Axis, Box, Pair, length
 
 EXPENSIVE = "expensive to compute"
 """The name of what a gradient keeps from the forward pass; `compare` computes the rest again."""
@@ -113,9 +113,9 @@ def eiou_penalty(pair: Pair) -> Float[Array, "..."]:
 
 def corner_distance(pair: Pair) -> Float[Array, "..."]:
     """Mean distance of corresponding corners, over the enclosing diagonal: in [0, 1), and 0 only for equal boxes."""
-    x, y = pair.in_one_unit()
-    distances = [_length(dx, dy) for dx in (x.low, x.high) for dy in (y.low, y.high)]
-    return safe_divide(sum(distances[1:], distances[0]) / 4, _length(x.enclosing, y.enclosing))
+    x, y = pair.in_one_unit(2.0**43)  # so that few of their squares are 0
+    distances = [length(dx, dy) for dx in (x.low, x.high) for dy in (y.low, y.high)]
+    return safe_divide(sum(distances[1:], distances[0]) / 4, length(x.enclosing, y.enclosing))
 
 
 @jax.custom_jvp
@@ -188,21 +188,6 @@ def _share_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> t
     part, rest = primals
     by_part, by_rest = (safe_divide(_share(x, y), part + rest) for x, y in ((rest, part), (part, rest)))
     return _share(part, rest), by_part * tangents[0] - by_rest * tangents[1]
-
-
-@jax.custom_jvp
-def _length(x: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
-    """The root of x² + y², with zero gradient at 0."""
-    large = 2.0**43  # so that few squares are 0; with a scale for each length, values would take far longer
-    return jnp.sqrt((large * x) ** 2 + (large * y) ** 2) / large
-
-
-@_length.defjvp
-def _length_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    unit = power_of_two_near(jnp.maximum(*map(jnp.abs, primals)))  # the smallest length has a direction too
-    x, y = (side / unit for side in primals)
-    along_x, along_y = (safe_divide(side, _length(x, y)) for side in (x, y))
-    return _length(*primals), along_x * tangents[0] + along_y * tangents[1]
 
 
 def _vanishes(x: Float[Array, "..."]) -> Bool[Array, "..."]:

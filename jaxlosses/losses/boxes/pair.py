@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from jaxlosses.core.numerics import power_of_two_near
+from jaxlosses.core.numerics import safe_divide
 
 ROOM = 2.0**16
 """The largest coordinate after scaling: far from 1, so that a product of two small lengths does not underflow soon."""
@@ -95,21 +96,29 @@ class Pair(NamedTuple):
         x, y = _axis(unit_x.scale, a.x1, a.x2, b.x1, b.x2), _axis(unit_y.scale, a.y1, a.y2, b.y1, b.y2)
         return cls(a, b, x, y, (unit_x, unit_y))
 
-    def in_one_unit(self) -> tuple[Axis, Axis]:
-        """Both axes in the same unit, for what is not invariant to stretching one of them."""
+    def in_one_unit(self, factor: float = 1.0) -> tuple[Axis, Axis]:
+        """Both axes in the same unit, times a factor, for what is not invariant to stretching one of them."""
         scale = self.units[0].or_larger(self.units[1]).scale
         x, y = (
-            Axis(*(length * (unit.size * scale / ROOM) for length in axis))
+            Axis(*(length * (unit.size * scale * (factor / ROOM)) for length in axis))
             for axis, unit in zip((self.x, self.y), self.units, strict=True)
         )
         return x, y
 
 
 def _unit(*coordinates: Array) -> Unit:
+    """The power of two below the largest coordinate: its bits without those of the fraction, as an integer."""
     largest = jax.lax.stop_gradient(functools.reduce(_larger, map(jnp.abs, coordinates)))
-    size = jnp.minimum(power_of_two_near(largest), largest)  # the smallest unit for a box that is 0
-    size = jnp.maximum(size, 2 * ROOM * jnp.finfo(size.dtype).tiny)  # below, the scale would be infinite
-    return Unit(size, ROOM / size)
+    info = jnp.finfo(largest.dtype)
+    integer = f"uint{info.bits}"
+    bits_of = lambda x: np.asarray(x, largest.dtype).view(integer)  # noqa: E731
+    exponent = jax.lax.bitcast_convert_type(largest, integer) & bits_of(np.inf)
+    # For a box that is 0 the smallest unit whose scale is finite, for infinite ones the largest.
+    exponent = jnp.clip(exponent, bits_of(2 * ROOM * float(info.tiny)), bits_of(2 / float(info.tiny)))
+    size, scale = (
+        jax.lax.bitcast_convert_type(bits, largest.dtype) for bits in (exponent, bits_of(ROOM) + bits_of(1) - exponent)
+    )
+    return Unit(size, scale)
 
 
 @jax.custom_jvp
@@ -136,6 +145,19 @@ def _axis_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[
     mismatch = _sign(a1, b1) * low + _sign(a2, b2) * high
     slopes = Axis(first, second, low, high, mismatch, (first + second - mismatch) / 2, (first + second + mismatch) / 2)
     return _axis(*primals), slopes
+
+
+@jax.custom_jvp
+def length(x: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The root of x² + y², with zero gradient at 0."""
+    return jnp.sqrt(x**2 + y**2)
+
+
+@length.defjvp
+def _length_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    (x, y), value = primals, length(*primals)
+    inverse = safe_divide(jnp.ones((), x.dtype), value)  # once, for XLA stores each quotient
+    return value, x * inverse * tangents[0] + y * inverse * tangents[1]
 
 
 def _sign(x: Array, y: Array) -> Array:

@@ -30,7 +30,7 @@ from jaxtyping import Bool, Float
 
 from jaxlosses.core.numerics import safe_divide
 from jaxlosses.core.types import Number
-from jaxlosses.losses.boxes.pair import ROOM, Axis, Box, Pair, length
+from jaxlosses.losses.boxes.pair import ROOM, Axis, Box, Pair, length, turn
 
 EXPENSIVE = "expensive to compute"
 """The name of what a gradient keeps from the forward pass; `compare` computes the rest again."""
@@ -89,8 +89,7 @@ def ciou_penalty(
     pair: Pair, iou_threshold: Number | None = None, *, detach_alpha: bool = True, aspect_gradient: str = "exact"
 ) -> Float[Array, "..."]:
     """ρ²/c² + αv."""
-    first, second = (_aspect_angle(box, aspect_gradient) for box in (pair.a, pair.b))
-    v = 4 / jnp.pi**2 * checkpoint_name(second - first, EXPENSIVE) ** 2
+    v = 4 / jnp.pi**2 * checkpoint_name(_aspect_turn(pair.a, pair.b, aspect_gradient), EXPENSIVE) ** 2
     alpha = _share(v, _cost(pair))
     if iou_threshold is not None:
         alpha = jnp.where(iou(pair) < iou_threshold, 0, alpha)
@@ -195,19 +194,24 @@ def _vanishes(x: Float[Array, "..."]) -> Bool[Array, "..."]:
     return jnp.abs(x) < jnp.finfo(x.dtype).tiny
 
 
-def _aspect_angle(box: Box, gradient: str) -> Float[Array, "..."]:
-    """Angle of the diagonal, atan(w/h); 0 with zero gradient for a box that is a point."""
-    unit = box.units[0].or_larger(box.units[1])
-    width, height = (high * unit.scale - low * unit.scale for low, high in ((box.x1, box.x2), (box.y1, box.y2)))
-    is_point = (width == 0) & (height == 0)
-    # In units of the longer side, for w² + h² would underflow for tiny boxes.
-    longer_side = jax.lax.stop_gradient(jnp.where(is_point, 1, jnp.maximum(jnp.abs(width), jnp.abs(height))))
-    w, h = jnp.where(is_point, 0, width) / longer_side, jnp.where(is_point, longer_side, height) / longer_side
-    angle = jnp.arctan2(w, h)
+def _aspect_turn(a: Box, b: Box, gradient: str) -> Float[Array, "..."]:
+    """The angle atan(w/h) of b's diagonal less that of a's; a point has the angle 0."""
+    first, second = _sides(a), _sides(b)
     if gradient == "exact":
-        return angle
-    # Has the value 0, and the derivatives of the angle times w² + h².
+        return turn(first, second)
+    return jax.lax.stop_gradient(turn(first, second)) + _unnormalized_slope(b) - _unnormalized_slope(a)
+
+
+def _sides(box: Box) -> tuple[Array, Array]:
+    """Width and height in the box's own unit."""
+    scale = box.units[0].or_larger(box.units[1]).scale
+    return box.x2 * scale - box.x1 * scale, box.y2 * scale - box.y1 * scale
+
+
+def _unnormalized_slope(box: Box) -> Float[Array, "..."]:
+    """0, with the derivatives of the box's angle times w² + h²: h and -w."""
+    unit = box.units[0].or_larger(box.units[1])
+    width, height = jax.lax.stop_gradient(_sides(box))
     fixed = jax.lax.stop_gradient(box)
     x1, y1, x2, y2 = (x - constant for x, constant in zip(box, fixed, strict=True))
-    slopes = jax.lax.stop_gradient(height) * (x2 - x1) - jax.lax.stop_gradient(width) * (y2 - y1)
-    return jax.lax.stop_gradient(angle) + slopes * (unit.size / ROOM)
+    return (height * (x2 - x1) - width * (y2 - y1)) * (unit.size / ROOM)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from jaxlosses.core.numerics import directional, multiply_inf_safe, safe_log, zero_if_inf
+from jaxlosses.core.numerics import directional, multiply_inf_safe, quotient, safe_log, zero_if_inf
 
 
 @jax.custom_jvp
@@ -54,15 +54,25 @@ def _entropy_term_jvp(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> 
 
 
 @jax.custom_jvp
-def cross_entropy_term(p: Float[Array, "*s"], log_q: Float[Array, "*s"]) -> Float[Array, "*s"]:
-    """`-p log q`, and +inf where p > 0 and q = 0; the slope by p is 0 where q is 0."""
-    return p * -log_q + inf_where_impossible(p, log_q)
+def cross_entropy_term(p: Float[Array, "*s"], q: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """`-p log q`, and +inf with zero gradient where p > 0 and q = 0, or less than the smallest normal number."""
+    info = jnp.finfo(q.dtype)
+    units = q / info.tiny
+    floored = jnp.maximum(units, 1)
+    # What is missing up to the floor is 1 at 0, and 0 elsewhere. Two factors, for the smallest p takes both; a constant
+    # product of them, which XLA would make of neighbours, is infinite.
+    impossible = p * ((floored - units) * 2.0 ** (info.maxexp - 1)) * info.max
+    return p * -jnp.log(floored * info.tiny) + impossible
 
 
 @functools.partial(cross_entropy_term.defjvp, symbolic_zeros=True)
 def _cross_entropy_term_jvp(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
-    p, log_q = primals
-    return cross_entropy_term(p, log_q), directional(tangents, (jnp.where(_beyond(log_q) > 0, 0, -log_q), -p))
+    p, q = primals
+    is_zero = q < jnp.finfo(q.dtype).tiny
+    safe_q = jnp.where(is_zero, 1, q)
+    return cross_entropy_term(p, q), directional(
+        tangents, (-safe_log(safe_q), jnp.where(is_zero, 0, quotient(-p, safe_q)))
+    )
 
 
 @jax.custom_jvp
@@ -125,11 +135,13 @@ def jensen_shannon_term(p: Float[Array, "*s"], q: Float[Array, "*s"]) -> Float[A
     of d⁶ as makes it 2 log 2 at d = 1, where it ends.
     """
     tiny, m = jnp.finfo(p.dtype).tiny, (p + q) / 2
-    log_m = jnp.log(m + tiny)
-    direct = p * (jnp.log(p + tiny) - log_m) + q * (jnp.log(q + tiny) - log_m)
-    x = ((p - q) / 2 / jnp.maximum(m, tiny)) ** 2
-    head, rest, upper = x * (1 + x / 6), x**3, 2 * math.log(2) - 1 - 1 / 6
-    return jnp.minimum(jnp.maximum(direct, m * (head + rest / 15)), m * (head + rest * upper))
+    inverse = 1 / jnp.maximum(m, tiny)
+    direct = p * jnp.log(p * inverse + tiny) + q * jnp.log(q * inverse + tiny)
+    x = ((p - q) / 2 * inverse) ** 2
+    first = m * x
+    second = first * x
+    third, head = second * x, first + second / 6
+    return jnp.minimum(jnp.maximum(direct, head + third / 15), head + third * (2 * math.log(2) - 1 - 1 / 6))
 
 
 @functools.partial(jensen_shannon_term.defjvp, symbolic_zeros=True)

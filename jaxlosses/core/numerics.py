@@ -94,9 +94,17 @@ def log_with_floor(x: Float[Array, "*s"], floor: jax.typing.ArrayLike) -> Float[
     return safe_log(clip_below(x, jnp.asarray(floor, x.dtype)))
 
 
-@jax.custom_jvp
 def log1m_with_floor(x: Float[Array, "*s"], floor: jax.typing.ArrayLike) -> Float[Array, "*s"]:
     """`log max(1 - x, floor)`, which keeps its digits near x = 0; zero gradient where 1 - x is not above the floor."""
+    if not isinstance(floor, jax.Array):
+        lowest = np.asarray(floor, x.dtype) - np.ones((), x.dtype)
+        if 0 < lowest + 1 == np.asarray(floor, x.dtype):  # as for the machine epsilon, whose 1 - ε is no rounding
+            return jnp.log1p(clip_below(-x, lowest))
+    return _log1m_with_any_floor(x, floor)
+
+
+@jax.custom_jvp
+def _log1m_with_any_floor(x: Array, floor: jax.typing.ArrayLike) -> Array:
     # The largest number below 1 stands for 1, where log(floor) may still be less: `rest` is 1 there and else 0.
     epsneg = jnp.finfo(x.dtype).epsneg
     log_floor = jnp.log(jnp.asarray(floor, x.dtype))
@@ -105,11 +113,11 @@ def log1m_with_floor(x: Float[Array, "*s"], floor: jax.typing.ArrayLike) -> Floa
     return jnp.maximum(jnp.log1p(-below_one) + rest * jnp.minimum(log_floor - math.log(epsneg), 0), log_floor)
 
 
-@log1m_with_floor.defjvp
-def _log1m_with_floor_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+@_log1m_with_any_floor.defjvp
+def _log1m_with_any_floor_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
     (x, floor), (dx, _) = primals, tangents
     above = 1 - x > floor
-    return log1m_with_floor(x, floor), jnp.where(above, -dx, 0) * _reciprocal(jnp.where(above, 1 - x, 1))
+    return _log1m_with_any_floor(x, floor), jnp.where(above, -dx, 0) * _reciprocal(jnp.where(above, 1 - x, 1))
 
 
 def nan_unless(valid: Bool[Array, "..."], values: Float[Array, "..."]) -> Float[Array, "..."]:

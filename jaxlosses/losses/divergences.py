@@ -18,6 +18,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
@@ -153,8 +154,9 @@ def cross_entropy(
     )
     checks.check_probabilities("cross_entropy", "probabilities", q)
     checks.check_probabilities("cross_entropy", "targets", p)
-    log_q = terms.log_or_lowest(clip_below(q, jnp.asarray(eps, q.dtype)))
-    values = no_slope_if_inf(jnp.sum(terms.cross_entropy_term(p, log_q), axis))
+    if isinstance(eps, jax.Array) or np.any(eps):
+        q = clip_below(q, jnp.asarray(eps, q.dtype))
+    values = no_slope_if_inf(jnp.sum(terms.cross_entropy_term(p, q), axis))
     return reduce(values * _log_base_factor(log_base), mask, reduction)
 
 
@@ -189,7 +191,8 @@ def kl_divergence(
         reduction: `"none"`, `"sum"`, `"mean"` or `"parts"`.
 
     Returns:
-        `(...)`, the shape without `axis`, at least 0 for normalised p and q; or what `reduction` makes of it.
+        `(...)`, the shape without `axis`, at least 0 for normalised p and q; or what `reduction` makes of it. What lies
+        below 0 by the rounding of 1 counts as 0.
         Where p = 0 the value and both gradients are 0.
 
     Raises:
@@ -219,7 +222,7 @@ def kl_divergence(
         values = terms.relative_entropy_term(p, log_p, log_q)
         if input_type == "probabilities":
             values += terms.inf_where_impossible(p, log_q)
-        values = _zero_for_rounding(jnp.sum(values, axis), jnp.sum(p, axis))
+        values = _zero_for_rounding(jnp.sum(values, axis))
     return reduce(no_slope_if_inf(values) * _log_base_factor(log_base), mask, reduction)
 
 
@@ -299,13 +302,12 @@ def _distribution(
     return jnp.exp(log_p), log_p, mask.with_classes(x, axis)
 
 
-def _zero_for_rounding(values: Float[Array, "..."], mass: Float[Array, "..."]) -> Float[Array, "..."]:
-    """The divergences, with 0 for those below 0 that rounding explains; the gradient is theirs.
+def _zero_for_rounding(values: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The divergences, with 0 for those below 0 that the rounding of 1 explains; the gradient is theirs.
 
     Rows that do not sum to 1 may be negative, by the difference of their sums.
     """
-    rounding = 64 * jnp.finfo(values.dtype).eps * mass
-    is_rounding = (values < 0) & (values >= -rounding)
+    is_rounding = (values < 0) & (values >= -64 * jnp.finfo(values.dtype).eps)
     return values + jax.lax.stop_gradient(jnp.where(is_rounding, -values, 0))
 
 

@@ -5,7 +5,7 @@ Both halves of the cross-entropy are written as softplus, so that neither cancel
 """
 
 import functools
-from typing import cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -15,11 +15,12 @@ from jaxtyping import Float
 from jaxlosses.core import checks, collectives
 from jaxlosses.core.numerics import (
     complement,
+    directional,
     log1m_with_floor,
     log_with_floor,
     multiply_inf_safe,
     softplus,
-    still_where_infinite,
+    zero_if_inf,
 )
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, Reduced
@@ -237,9 +238,23 @@ def _cross_entropy(
     positive_weight: Array | float = 1.0,
     negative_weight: Array | float = 1.0,
 ) -> Float[Array, "*s"]:
-    x = still_where_infinite(x)
-    positive = multiply_inf_safe(positive_weight * t, softplus(-x))
-    return positive + multiply_inf_safe(negative_weight * (1 - t), softplus(x))
+    return _weighted_costs(x, positive_weight * t, negative_weight * (1 - t))
+
+
+@jax.custom_jvp
+def _weighted_costs(
+    x: Float[Array, "*s"], positive: Float[Array, "*s"], negative: Float[Array, "*s"]
+) -> Float[Array, "*s"]:
+    """-a log σ(x) - b log(1 - σ(x)); an infinite logit has zero gradient, for its cost is infinite or flat."""
+    return multiply_inf_safe(positive, softplus(-x)) + multiply_inf_safe(negative, softplus(x))
+
+
+@functools.partial(_weighted_costs.defjvp, symbolic_zeros=True)
+def _weighted_costs_jvp(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+    x, positive, negative = jax.lax.optimization_barrier(primals)
+    slope = jnp.where(jnp.isinf(x), 0, negative * jax.nn.sigmoid(x) - positive * jax.nn.sigmoid(-x))
+    slopes = (slope, zero_if_inf(softplus(-x)), zero_if_inf(softplus(x)))
+    return _weighted_costs(*primals), directional(tangents, slopes)
 
 
 def _log_one_minus_pt(x: Float[Array, "*s"], t: Float[Array, "*s"]) -> Float[Array, "*s"]:

@@ -155,11 +155,8 @@ def _jensen_shannon_term_jvp(primals: tuple[Array, Array], tangents: tuple[Any, 
 @jax.custom_jvp
 def _log_twice_share(p: Array, q: Array) -> Array:
     """log(2 p/(p + q)), exact near p = q, and 0 at p = 0."""
-    info = jnp.finfo(p.dtype)
-    total = jnp.maximum(p + q, info.tiny)
-    share = 2 * p / total
-    rounding = (p - q) / total - (share - 1)  # of the share, which is 1 + (p - q)/total
-    return (jnp.log(share + info.tiny) + rounding) * jnp.sign(p)
+    # Twice the smallest number, for a constant that is the value's too would be stored, as an array.
+    return -jnp.log1p((q - p) / jnp.maximum(2 * p, 2 * jnp.finfo(p.dtype).tiny)) * jnp.sign(p)
 
 
 @_log_twice_share.defjvp

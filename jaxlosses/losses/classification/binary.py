@@ -232,29 +232,27 @@ def binary_cross_entropy(
     return reduce(values, mask, reduction)
 
 
+@jax.custom_jvp
 def _cross_entropy(
     x: Float[Array, "*s"],
     t: Float[Array, "*s"],
     positive_weight: Array | float = 1.0,
     negative_weight: Array | float = 1.0,
 ) -> Float[Array, "*s"]:
-    return _weighted_costs(x, positive_weight * t, negative_weight * (1 - t))
+    """The weighted cross-entropy; an infinite logit has zero gradient, for its cost is infinite or flat."""
+    positive = multiply_inf_safe(positive_weight * t, softplus(-x))
+    return positive + multiply_inf_safe(negative_weight * (1 - t), softplus(x))
 
 
-@jax.custom_jvp
-def _weighted_costs(
-    x: Float[Array, "*s"], positive: Float[Array, "*s"], negative: Float[Array, "*s"]
-) -> Float[Array, "*s"]:
-    """-a log σ(x) - b log(1 - σ(x)); an infinite logit has zero gradient, for its cost is infinite or flat."""
-    return multiply_inf_safe(positive, softplus(-x)) + multiply_inf_safe(negative, softplus(x))
-
-
-@functools.partial(_weighted_costs.defjvp, symbolic_zeros=True)
-def _weighted_costs_jvp(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
-    x, positive, negative = jax.lax.optimization_barrier(primals)
-    slope = jnp.where(jnp.isinf(x), 0, negative * jax.nn.sigmoid(x) - positive * jax.nn.sigmoid(-x))
-    slopes = (slope, zero_if_inf(softplus(-x)), zero_if_inf(softplus(x)))
-    return _weighted_costs(*primals), directional(tangents, slopes)
+@functools.partial(_cross_entropy.defjvp, symbolic_zeros=True)
+def _cross_entropy_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+    # Behind a barrier, for XLA's CPU compiler would otherwise store what value and slopes have in common.
+    x, t, positive, negative = jax.lax.optimization_barrier(primals)
+    by_logit = negative * (1 - t) * jax.nn.sigmoid(x) - positive * t * jax.nn.sigmoid(-x)
+    if_positive, if_negative = zero_if_inf(softplus(-x)), zero_if_inf(softplus(x))
+    by_label = positive * if_positive - negative * if_negative
+    slopes = (jnp.where(jnp.isinf(x), 0, by_logit), by_label, t * if_positive, (1 - t) * if_negative)
+    return _cross_entropy(*primals), directional(tangents, slopes)
 
 
 def _log_one_minus_pt(x: Float[Array, "*s"], t: Float[Array, "*s"]) -> Float[Array, "*s"]:

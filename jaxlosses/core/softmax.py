@@ -18,20 +18,28 @@ from jaxtyping import Float, Int
 
 from jaxlosses.core import checks
 from jaxlosses.core.labels import Labels, one_hot, pick
-from jaxlosses.core.numerics import clip_below, log_softmax_from_parts, logsumexp_parts, safe_divide, safe_log
+from jaxlosses.core.numerics import (
+    clip_below,
+    directional,
+    log_softmax_from_parts,
+    multiply_inf_safe,
+    no_slope_if_inf,
+    safe_divide,
+    safe_log,
+    scale_tangent,
+    zero_if_inf,
+)
 
 
-class SoftmaxCosts(NamedTuple):
-    """The costs that labels point to, for `Labels.expected_cost`, and what the others follow from.
+class ExpectedCost(NamedTuple):
+    """What `expected_cost` returns.
 
     Attributes:
-        cost: -log p, `(...)` for class ids and `(..., C)` for distributions; +inf for an excluded class.
-        max_logit: m, with a class axis of 1.
+        values: Σ_k w_k t_k -log p_k of each row; +inf, with zero gradient, where a label is an excluded class.
         log_normalizer: L, with a class axis of 1.
     """
 
-    cost: Float[Array, "..."]
-    max_logit: Float[Array, "..."]
+    values: Float[Array, "..."]
     log_normalizer: Float[Array, "..."]
 
 
@@ -45,29 +53,35 @@ def check_classes(loss: str, name: str, logits: Float[Array, "..."], axis: int) 
     )
 
 
-def softmax_costs(logits: Float[Array, "..."], target: Labels, *, exact: bool = False) -> SoftmaxCosts:
-    """-log p of the labels' classes.
-
-    With distributions a cost of nearly 0 is as exact as the rounding of 1, unless `exact`, which takes a further pass.
-    """
+def expected_cost(logits: Float[Array, "..."], target: Labels, class_weights: Array | None = None) -> ExpectedCost:
+    """The cross-entropy of each row, under weights w of the classes; w is 1 for None."""
     axis = target.axis
-    max_logit = _max_logit(logits, axis)
-    if target.ids is None:
-        log_normalizer = _log_normalizer(logits, axis) if exact else logsumexp_parts(logits, axis)[1]
-        return SoftmaxCosts(log_normalizer - (logits - max_logit), max_logit, log_normalizer)
-    cost, log_normalizer = _label_cost(logits, target.clipped_ids, axis)
-    return SoftmaxCosts(cost, max_logit, jnp.expand_dims(log_normalizer, axis))
+    if target.distributions is None:
+        cost, log_normalizer = _label_cost(logits, target.clipped_ids, axis)
+        values = target.expected_cost(cost, *target.select(class_weights))
+        return ExpectedCost(values, jnp.expand_dims(log_normalizer, axis))
+    t = target.distributions
+    weighted = t if class_weights is None else class_weights * t
+    values, log_normalizer = _distribution_cost(logits, jax.lax.stop_gradient(t), weighted, axis)
+    return ExpectedCost(no_slope_if_inf(values), log_normalizer)
+
+
+def label_costs(logits: Float[Array, "..."], target: Labels) -> Float[Array, "..."]:
+    """-log p of the labels' classes, for `Labels.expected_cost`: `(...)` for ids, of all classes for distributions."""
+    if target.ids is not None:
+        return _label_cost(logits, target.clipped_ids, target.axis)[0]
+    return _log_normalizer(logits, target.axis) - (logits - _max_logit(logits, target.axis))
 
 
 def mean_cost(
-    logits: Float[Array, "..."], costs: SoftmaxCosts, axis: int, class_weights: Array | None = None
+    logits: Float[Array, "..."], log_normalizer: Float[Array, "..."], axis: int, class_weights: Array | None = None
 ) -> Float[Array, "..."]:
     """Σ_k w_k -log p_k over the classes that are not excluded, divided by their number; w is 1 for None.
 
     Nothing as large as the logits is made, not in the gradient either: it is (Σ_k w_k (m - z_k) + L Σ_k w_k)/n.
     """
     weights = jnp.ones((), logits.dtype) if class_weights is None else class_weights
-    return _mean_cost(logits, weights, costs.log_normalizer, axis)
+    return _mean_cost(logits, weights, log_normalizer, axis)
 
 
 def log_one_minus(cost: Float[Array, "*s"]) -> Float[Array, "*s"]:
@@ -107,6 +121,37 @@ def _label_cost_jvp(axis: int, primals: tuple[Array, Any], tangents: tuple[Array
     is_label = one_hot(ids, logits.shape[axis], axis)
     slope = jnp.where(is_label, jnp.expand_dims(jnp.expm1(-cost), axis), p)
     return (cost, log_normalizer), (jnp.sum(slope * tangent, axis), jnp.sum(p * tangent, axis))
+
+
+# For a distribution t the sum is exact enough as Σ_j (e_j - t_j) + Σ_j t_j: where a label t_k = 1 has nearly all the
+# probability, 1 - 1 is what XLA adds up, and not 1 and a little. (Of numbers above 1 only 1 is taken off.)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
+def _distribution_cost(logits: Array, t: Array, weighted: Array, axis: int) -> tuple[Array, Array]:
+    """Σ_k weighted_k -log p_k and L of each row."""
+    max_logit, taken_off = _max_logit(logits, axis), jnp.minimum(t, 1)
+    rest = jnp.sum(jnp.exp(logits - max_logit) - taken_off, axis, keepdims=True)
+    rest += jnp.sum(taken_off, axis, keepdims=True) - 1
+    log_normalizer = jnp.log1p(jnp.maximum(rest, -0.5))  # -1 in a row of -inf alone
+    return jnp.sum(multiply_inf_safe(weighted, log_normalizer - (logits - max_logit)), axis), log_normalizer
+
+
+@functools.partial(_distribution_cost.defjvp, symbolic_zeros=True)
+def _distribution_cost_jvp(axis: int, primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
+    logits, t, weighted = primals
+    cost, log_normalizer = _distribution_cost(logits, t, weighted, axis)
+    max_logit = _max_logit(logits, axis)
+    exps = jnp.exp(logits - max_logit)
+    total = jax.lax.optimization_barrier(jnp.sum(weighted, axis, keepdims=True))  # or XLA makes an array of all logits
+    p = exps * jnp.exp(-log_normalizer)
+    # p - 1 of the largest, which loses nothing, with the derivatives of p.
+    p_less_one = exps * jnp.expm1(-log_normalizer) + (exps - 1)
+    by_logits = jnp.where(logits == max_logit, total * p_less_one + (total - weighted), total * p - weighted)
+    by_weighted = zero_if_inf(log_normalizer - (logits - max_logit))
+    slope = directional((tangents[0], tangents[2]), (by_logits, by_weighted))
+    p_slope = jnp.zeros_like(p) + scale_tangent(tangents[0], p)
+    return (cost, log_normalizer), (jnp.sum(slope, axis), jnp.sum(p_slope, axis, keepdims=True))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))

@@ -12,7 +12,7 @@ from jaxlosses.core import checks
 from jaxlosses.core.errors import one_of
 from jaxlosses.core.labels import Labels
 from jaxlosses.core.numerics import complement, multiply_inf_safe, no_slope_if_inf, safe_divide
-from jaxlosses.core.softmax import mean_cost, softmax_costs
+from jaxlosses.core.softmax import expected_cost, mean_cost
 from jaxlosses.core.types import ArrayLike, Number
 from jaxlosses.registry import register
 
@@ -42,11 +42,10 @@ def smoothed_cross_entropy(
     logits: Float[Array, "..."], target: Labels, label_smoothing: Number, class_weights: Array | None = None
 ) -> Float[Array, "..."]:
     """The cross-entropy of each row, with its labels smoothed over the classes that are not excluded."""
-    costs = softmax_costs(logits, target)
-    values = target.expected_cost(costs.cost, *target.select(class_weights))
+    values, log_normalizer = expected_cost(logits, target, class_weights)
     if isinstance(label_smoothing, int | float) and label_smoothing == 0:
         return values
-    uniform = mean_cost(logits, costs, target.axis, class_weights)
+    uniform = mean_cost(logits, log_normalizer, target.axis, class_weights)
     kept = multiply_inf_safe(complement(label_smoothing, values.dtype), values)
     return no_slope_if_inf(kept + label_smoothing * uniform)
 

@@ -10,15 +10,14 @@ A logit of -inf excludes a class: its probability is 0, and the loss is that of 
 nothing else counts as masked. An excluded class that is the label, or has a part of the distribution, costs +inf, with
 zero gradient for its row.
 
-For class ids value and gradient keep their digits also where p is nearly 1; the cost of a distribution is exact up to
-the rounding of 1.
+Value and gradient keep their digits also where p is nearly 1.
 """
 
 import jax.numpy as jnp
 
 from jaxlosses.core import checks
 from jaxlosses.core.reduction import reduce
-from jaxlosses.core.softmax import check_classes, log_one_minus, softmax_costs
+from jaxlosses.core.softmax import check_classes, label_costs, log_one_minus
 from jaxlosses.core.types import ArrayLike, Number, Reduced
 from jaxlosses.losses.classification._shared import (
     check_mean_over,
@@ -157,7 +156,7 @@ def softmax_focal_loss(
     )
     check_classes(mask.loss, "logits", z, axis)
     alphas = None if alpha is None else prepare_per_class(mask.loss, "alpha", alpha, z, axis)
-    cost = softmax_costs(z, target, exact=True).cost
+    cost = label_costs(z, target)
     is_infinite = jnp.isinf(cost)  # the value is infinite too, whatever the focus
     focus = jnp.exp(gamma * log_one_minus(jnp.where(is_infinite, 1, cost)))
     cost = jnp.where(is_infinite, cost, focus * jnp.where(is_infinite, 1, cost))

@@ -143,7 +143,8 @@ def _distribution_cost_jvp(axis: int, primals: tuple[Array, ...], tangents: tupl
     cost, log_normalizer = _distribution_cost(logits, t, weighted, axis)
     max_logit = _max_logit(logits, axis)
     exps = jnp.exp(logits - max_logit)
-    total = jax.lax.optimization_barrier(jnp.sum(weighted, axis, keepdims=True))  # or XLA makes an array of all logits
+    total = jnp.sum(weighted, axis, keepdims=True)
+    total = jnp.where(total == 0, 0, total)  # a select, or XLA's CPU compiler would make an array of all logits of it
     p = exps * jnp.exp(-log_normalizer)
     # p - 1 of the largest, which loses nothing, with the derivatives of p.
     p_less_one = exps * jnp.expm1(-log_normalizer) + (exps - 1)

@@ -20,6 +20,7 @@ def comparisons(n: int) -> list[Comparison]:
         against("jnp", "contrastive_loss", contrastive, a, p, similar, margin=25.0),
         against("jnp", "pairwise_contrastive_loss", pairwise_contrastive, embeddings, labels),
         against("optax", "triplet_loss", optax.losses.triplet_margin_loss, a, p, x, squared=False, margin=1.0),
+        against("jnp, squared", "triplet_loss", squared_triplet, a, p, x),
         against("jnp", "batch_all_triplet_loss", batch_all, embeddings, labels),
         against("jnp", "batch_hard_triplet_loss", batch_hard, embeddings, labels),
         against("jnp", "semi_hard_triplet_loss", semi_hard, embeddings, labels),
@@ -38,6 +39,10 @@ def pairwise_contrastive(x: Any, y: Any) -> Any:
     i, j = jnp.triu_indices(y.size, 1)
     d = jnp.linalg.norm(x[i] - x[j], axis=1)
     return jnp.where(y[i] == y[j], d**2, jnp.maximum(1.0 - d, 0) ** 2) / 2
+
+
+def squared_triplet(a: Any, p: Any, n: Any) -> Any:
+    return jnp.maximum(jnp.sum((a - p) ** 2, -1) - jnp.sum((a - n) ** 2, -1) + 0.2, 0)
 
 
 def distances(x: Any) -> Any:

@@ -132,27 +132,28 @@ def matmul_full_precision(x: Float[Array, "..."], y: Float[Array, "..."]) -> Flo
 
 @jax.custom_jvp
 def softplus(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
-    """`log(1 + exp x)` = -log σ(-x), for infinite x too."""
+    """`log(1 + exp x)` = -log σ(-x), for infinite x too, where it has zero gradient: it is infinite there, or flat."""
     # jax.nn.softplus selects its way around inf - inf.
     return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
 
 
 @softplus.defjvp
 def _softplus_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    return softplus(*primals), jax.nn.sigmoid(primals[0]) * tangents[0]
+    # Not a select of 0, a constant which XLA's CPU compiler would store, for the value has it too.
+    x = jnp.where(primals[0] == jnp.inf, -jnp.inf, primals[0])
+    return softplus(*primals), jax.nn.sigmoid(x) * tangents[0]
 
 
 @jax.custom_jvp
-def still_where_infinite(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
-    """`x`, of which what is infinite has zero gradient: for logits whose loss is infinite there, or flat."""
-    return x
+def negative_log_sigmoid(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """-log σ(x) = log(1 + exp(-x)): `softplus(-x)`, of which XLA's CPU compiler would store -x for the slope."""
+    return jnp.log1p(jnp.exp(-jnp.abs(x))) - jnp.minimum(x, 0)
 
 
-@still_where_infinite.defjvp
-def _still_where_infinite_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    # Behind a barrier, for XLA's CPU compiler would otherwise store what the value has in common with this.
-    is_infinite = jnp.isinf(jax.lax.optimization_barrier(primals[0]))
-    return primals[0], jnp.where(is_infinite, 0, tangents[0])
+@negative_log_sigmoid.defjvp
+def _negative_log_sigmoid_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    x = jnp.where(primals[0] == -jnp.inf, jnp.inf, primals[0])
+    return negative_log_sigmoid(*primals), -jax.nn.sigmoid(-x) * tangents[0]
 
 
 # A product in which 0 wins over infinity. With `finite` = min(v, max), the rest v - finite is 0 or inf, and
@@ -182,7 +183,7 @@ def _multiply_inf_safe_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) 
 
 
 @jax.custom_jvp
-def scaled_square(factor: jax.typing.ArrayLike, x: Float[Array, "*s"]) -> Float[Array, "*s"]:
+def scaled_square(factor: float | Array, x: Float[Array, "*s"]) -> Float[Array, "*s"]:
     """`factor * x²`, which does not overflow before it has to; one product is its slope."""
     return factor * x * x
 
@@ -247,4 +248,4 @@ def power_of_two_near(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
     exponent_bits = np.asarray(np.inf, x.dtype).view(bits)  # infinity has all of them, and no others
     exponent = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(x), bits) & exponent_bits
     power = jax.lax.bitcast_convert_type(exponent, x.dtype)
-    return jnp.where((power == 0) | ~jnp.isfinite(power), 1, jnp.clip(power, tiny, 1 / tiny))
+    return jnp.where((power == 0) | ~jnp.isfinite(power), 1.0, jnp.clip(power, tiny, 1 / tiny))

@@ -70,7 +70,7 @@ def label_costs(logits: Float[Array, "..."], target: Labels) -> Float[Array, "..
     """-log p of the labels' classes, for `Labels.expected_cost`: `(...)` for ids, of all classes for distributions."""
     if target.ids is not None:
         return _label_cost(logits, target.clipped_ids, target.axis)[0]
-    return _log_normalizer(logits, target.axis) - (logits - _max_logit(logits, target.axis))
+    return _class_costs(logits, target.axis)
 
 
 def mean_cost(
@@ -141,18 +141,34 @@ def _distribution_cost(logits: Array, t: Array, weighted: Array, axis: int) -> t
 def _distribution_cost_jvp(axis: int, primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
     logits, t, weighted = primals
     cost, log_normalizer = _distribution_cost(logits, t, weighted, axis)
-    max_logit = _max_logit(logits, axis)
-    exps = jnp.exp(logits - max_logit)
+    max_logit, p = _max_logit(logits, axis), _probabilities(logits, log_normalizer, axis)
     total = jnp.sum(weighted, axis, keepdims=True)
-    total = jnp.where(total == 0, 0, total)  # a select, or XLA's CPU compiler would make an array of all logits of it
-    p = exps * jnp.exp(-log_normalizer)
-    # p - 1 of the largest, which loses nothing, with the derivatives of p.
-    p_less_one = exps * jnp.expm1(-log_normalizer) + (exps - 1)
-    by_logits = jnp.where(logits == max_logit, total * p_less_one + (total - weighted), total * p - weighted)
+    # A select, or XLA's CPU compiler would make an array as large as the logits of it.
+    total = jnp.where(jnp.isnan(total), jnp.nan, total)
+    at_largest = total * _less_one(logits, log_normalizer, axis) + (total - weighted)
+    by_logits = jnp.where(logits == max_logit, at_largest, total * p - weighted)
     by_weighted = zero_if_inf(log_normalizer - (logits - max_logit))
     slope = directional((tangents[0], tangents[2]), (by_logits, by_weighted))
     p_slope = jnp.zeros_like(p) + scale_tangent(tangents[0], p)
     return (cost, log_normalizer), (jnp.sum(slope, axis), jnp.sum(p_slope, axis, keepdims=True))
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _class_costs(logits: Array, axis: int) -> Array:
+    """-log p of every class."""
+    return _log_normalizer(logits, axis) - (logits - _max_logit(logits, axis))
+
+
+@_class_costs.defjvp
+def _class_costs_jvp(axis: int, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (logits,), (tangent,) = primals, tangents
+    is_largest = logits == _max_logit(logits, axis)
+    log_normalizer = _log_normalizer(logits, axis)
+    p, p_less_one = _probabilities(logits, log_normalizer, axis), _less_one(logits, log_normalizer, axis)
+    # p - 1 and 1, not p: transposed they are added up from the last to the first, and a label's 1 is gone before p - 1.
+    rest = jnp.sum(jnp.where(is_largest, p_less_one, p) * tangent, axis, keepdims=True)
+    largest = jnp.sum(jnp.where(is_largest, tangent, 0), axis, keepdims=True)
+    return _class_costs(logits, axis), rest + (largest - tangent)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
@@ -176,6 +192,12 @@ def _log_normalizer_jvp(axis: int, primals: tuple[Array], tangents: tuple[Array]
 def _probabilities(logits: Array, log_normalizer: Array, axis: int) -> Array:
     # A product, and no second exp: the one of the value is at hand.
     return jnp.exp(logits - _max_logit(logits, axis)) * jnp.exp(-log_normalizer)
+
+
+def _less_one(logits: Array, log_normalizer: Array, axis: int) -> Array:
+    """The probability less 1, with all digits for the largest one; its derivatives are those of p."""
+    exps = jnp.exp(logits - _max_logit(logits, axis))
+    return exps * jnp.expm1(-log_normalizer) + (exps - 1)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(3,))

@@ -35,7 +35,7 @@ from jaxtyping import Float
 
 from jaxlosses.core import checks
 from jaxlosses.core.errors import one_of
-from jaxlosses.core.numerics import abs_zero_grad, multiply_inf_safe, scaled_square, softplus
+from jaxlosses.core.numerics import abs_zero_grad, multiply_inf_safe, negative_log_sigmoid, scaled_square, softplus
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, Reduced
 from jaxlosses.registry import register
@@ -120,7 +120,7 @@ def _real_cost(d: Float[Array, "*s"], variant: str, real_label: Number) -> Float
     real_label = jnp.asarray(real_label, d.dtype)
     if variant == "least_squares":
         return scaled_square(0.5, d - real_label)
-    return multiply_inf_safe(real_label, softplus(-d)) + multiply_inf_safe(1 - real_label, softplus(d))
+    return multiply_inf_safe(real_label, negative_log_sigmoid(d)) + multiply_inf_safe(1 - real_label, softplus(d))
 
 
 def _fake_cost(d: Float[Array, "*s"], variant: str, _: Number) -> Float[Array, "*s"]:
@@ -179,7 +179,7 @@ def generator_loss(
     fake, mask = checks.prepare_same_shape("generator_loss", where, sample_weights, fake_logits=fake_logits)
     if variant == "least_squares":
         return reduce((fake - 1) ** 2, mask, reduction)
-    return reduce(-softplus(fake) if variant == "minimax" else softplus(-fake), mask, reduction)
+    return reduce(-softplus(fake) if variant == "minimax" else negative_log_sigmoid(fake), mask, reduction)
 
 
 @_register(

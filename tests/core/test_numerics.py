@@ -7,7 +7,14 @@ import pytest
 
 import jaxlosses as jl
 from jaxlosses.core.entropy import relative_entropy_term
-from jaxlosses.core.numerics import clip_below, multiply_inf_safe, safe_log, softplus
+from jaxlosses.core.numerics import (
+    clip_below,
+    multiply_inf_safe,
+    negative_log_sigmoid,
+    safe_log,
+    scaled_square,
+    softplus,
+)
 
 INF, NAN = np.inf, np.nan
 LOWEST = np.finfo(np.float32).min
@@ -19,12 +26,23 @@ def derivatives(f, x):
 
 @pytest.mark.parametrize("x", [-INF, -1e4, -100.0, -1.5, 0.0, 1.5, 30.0, 1e4, INF])
 def test_softplus(x):
+    """The slope is σ(x), and 0 where the value is infinite."""
     with np.errstate(over="ignore"):
-        p = 1 / (1 + np.exp(np.float64(-x)))
-    np.testing.assert_allclose(softplus(jnp.float32(x)), np.logaddexp(0, np.float64(x)), rtol=1e-6, atol=1e-37)
-    first, second, forward = derivatives(softplus, jnp.float32(x))
-    np.testing.assert_allclose([first, forward], p, rtol=2e-6, atol=1e-37)
-    np.testing.assert_allclose(second, p * (1 - p), rtol=2e-6, atol=1e-12)
+        p = 1 / (1 + np.exp(np.float64(-x))) if x < INF else 0.0
+    for f in (softplus, lambda x: negative_log_sigmoid(-x)):
+        np.testing.assert_allclose(f(jnp.float32(x)), np.logaddexp(0, np.float64(x)), rtol=1e-6, atol=1e-37)
+        first, second, forward = derivatives(f, jnp.float32(x))
+        np.testing.assert_allclose([first, forward], p, rtol=2e-6, atol=1e-37)
+        np.testing.assert_allclose(second, p * (1 - p), rtol=2e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize(("factor", "x"), [(0.5, 3.0), (1e-6, 1e21), (0.0, 1e30), (2.0, 0.0)])
+def test_a_scaled_square_overflows_only_if_it_must(factor, x):
+    exact = factor * x * x
+    np.testing.assert_allclose(scaled_square(factor, jnp.float32(x)), exact, rtol=1e-6)
+    first, second, forward = derivatives(lambda x: scaled_square(factor, x), jnp.float32(x))
+    np.testing.assert_allclose([first, forward], 2 * factor * x, rtol=1e-6)
+    np.testing.assert_allclose(second, 2 * factor, rtol=1e-6)
 
 
 def test_what_is_no_number_stays_no_number():

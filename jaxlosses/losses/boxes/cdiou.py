@@ -73,7 +73,7 @@ def cdiou_loss(
 
 @functools.cache
 def _formula(penalty: Formula | None) -> Formula:
-    def with_corners(pair: Pair, weight: Number) -> Float[Array, "..."]:
+    def with_corners(pair: Pair, weight: Array) -> Float[Array, "..."]:
         corners = weight * corner_distance(pair)
         return corners if penalty is None else penalty(pair) + corners
 

@@ -19,6 +19,7 @@ from jaxlosses.core.numerics import (
     log1m_with_floor,
     log_with_floor,
     multiply_inf_safe,
+    negative_log_sigmoid,
     softplus,
     zero_if_inf,
 )
@@ -240,7 +241,7 @@ def _cross_entropy(
     negative_weight: Array | float = 1.0,
 ) -> Float[Array, "*s"]:
     """The weighted cross-entropy; an infinite logit has zero gradient, for its cost is infinite or flat."""
-    positive = multiply_inf_safe(positive_weight * t, softplus(-x))
+    positive = multiply_inf_safe(positive_weight * t, negative_log_sigmoid(x))
     return positive + multiply_inf_safe(negative_weight * (1 - t), softplus(x))
 
 
@@ -249,7 +250,7 @@ def _cross_entropy_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> t
     # Behind a barrier, for XLA's CPU compiler would otherwise store what value and slopes have in common.
     x, t, positive, negative = jax.lax.optimization_barrier(primals)
     by_logit = negative * (1 - t) * jax.nn.sigmoid(x) - positive * t * jax.nn.sigmoid(-x)
-    if_positive, if_negative = zero_if_inf(softplus(-x)), zero_if_inf(softplus(x))
+    if_positive, if_negative = zero_if_inf(negative_log_sigmoid(x)), zero_if_inf(softplus(x))
     by_label = positive * if_positive - negative * if_negative
     slopes = (jnp.where(jnp.isinf(x), 0, by_logit), by_label, t * if_positive, (1 - t) * if_negative)
     return _cross_entropy(*primals), directional(tangents, slopes)

@@ -2,6 +2,8 @@
 
 norm             |x|, for lengths whose squares overflow or vanish too
 squared_norm     |x|²
+weighted_square  w |x|², which is 0 for w = 0, from a known |x|
+nearer_by        |a - x|² - |a - y|², where both overflow too
 l2_unit          x / |x|
 """
 
@@ -15,7 +17,7 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from jaxlosses.core import checks
-from jaxlosses.core.numerics import clip_below, power_of_two_near, quotient, safe_divide
+from jaxlosses.core.numerics import clip_below, directional, power_of_two_near, quotient, safe_divide, scale_tangent
 from jaxlosses.core.types import ArrayLike, Number
 
 
@@ -76,6 +78,52 @@ def _difference(x: Array, y: Array | None = None) -> Array:
     return x if y is None else x - y
 
 
+@jax.custom_jvp
+def weighted_square(
+    weight: Float[Array, "*s"], x: Float[Array, "*s d"], length: Float[Array, "*s"]
+) -> Float[Array, "*s"]:
+    """The squared length of `x`, times a weight before it is squared: no square overflows that counts nothing."""
+    return weight * length * length
+
+
+@functools.partial(weighted_square.defjvp, symbolic_zeros=True)
+def _weighted_square_jvp(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+    weight, x, length = primals
+    slope = jnp.sum(scale_tangent(tangents[1], 2 * weight[..., None] * x), axis=-1)
+    return weighted_square(weight, x, length), slope + scale_tangent(tangents[0], length) * length
+
+
+@jax.custom_jvp
+def nearer_by(a: Float[Array, "*s d"], x: Float[Array, "*s d"], y: Float[Array, "*s d"]) -> Float[Array, "*s"]:
+    """|a - x|² - |a - y|²: by how much a is nearer to y than to x, in squared distances.
+
+    Where both overflow, they are computed again from coordinates near 1; their difference may be infinite.
+    """
+    return _nearer_by(a, x, y)
+
+
+@functools.partial(nearer_by.defjvp, symbolic_zeros=True)
+def _nearer_by_jvp(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+    a, x, y = primals
+    return nearer_by(a, x, y), 2 * jnp.sum(directional(tangents, (y - x, x - a, a - y)), axis=-1)
+
+
+@jax.jit
+def _nearer_by(a: Array, x: Array, y: Array) -> Array:
+    far, near = squared_norm(a - x), squared_norm(a - y)
+    both = jnp.isinf(far) & jnp.isinf(near)
+
+    def rescale(state: tuple[Array, Array]) -> tuple[Array, Array]:
+        overflows, rows = jax.lax.optimization_barrier((state[0], (a, x, y)))
+        scale = power_of_two_near(functools.reduce(jnp.maximum, (jnp.max(jnp.abs(row), -1) for row in rows)))
+        a_, x_, y_ = (row / scale[..., None] for row in rows)
+        gap = scale * (scale * (squared_norm(a_ - x_) - squared_norm(a_ - y_)))
+        return overflows & ~overflows, jnp.where(both, gap, state[1])
+
+    gap = jnp.where(both, 0, far) - jnp.where(both, 0, near)
+    return jax.lax.while_loop(lambda state: state[0], rescale, (jnp.any(both), gap))[1]
+
+
 def has_extreme_rows(*arrays: Float[Array, "..."]) -> Bool[Array, ""]:
     """Whether a row is so long, or so short, that squared differences between rows overflow or vanish."""
     extreme = []
@@ -84,6 +132,12 @@ def has_extreme_rows(*arrays: Float[Array, "..."]) -> Bool[Array, ""]:
         size = jnp.max(jnp.abs(array), axis=-1, initial=0)
         extreme.append(jnp.any((size > largest / (2 * math.sqrt(array.shape[-1]))) | ((size > 0) & (size < smallest))))
     return functools.reduce(jnp.logical_or, extreme)
+
+
+def excess_unit(rows: Float[Array, "n d"]) -> Float[Array, ""]:
+    """The power of two by which rows are too long for the squares of their differences; 1 for ordinary ones."""
+    exponent = jnp.finfo(rows.dtype).maxexp // 2 - 2 - math.ceil(math.log2(max(1, rows.shape[-1])) / 2)
+    return jnp.maximum(power_of_two_near(jnp.max(jnp.abs(rows), initial=0)) * 2.0**-exponent, 1)
 
 
 def _range_of_squares(dtype: Any, features: int) -> tuple[float, float]:

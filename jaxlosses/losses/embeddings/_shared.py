@@ -25,7 +25,7 @@ from jaxlosses.core.masks import LossMask, masked
 from jaxlosses.core.numerics import matmul_full_precision, nan_unless, power_of_two_near, safe_divide, softplus
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, Reduced
-from jaxlosses.losses.embeddings._lengths import has_extreme_rows, norm, squared_norm
+from jaxlosses.losses.embeddings._lengths import excess_unit, has_extreme_rows, norm, squared_norm
 from jaxlosses.registry import register
 
 register_embedding_loss = functools.partial(
@@ -138,7 +138,8 @@ def blockwise_vmap(function: Callable[..., Any], block_size: int | None, *arrays
 class AnchorContext(NamedTuple):
     """One anchor, its partners, and which of them are its positives (of its label) and negatives (of other labels).
 
-    `extreme` says whether any of them is so long or so short that `norm` needs care.
+    `extreme` says whether any of them is so long or so short that `norm` needs care. Embeddings whose squares would
+    overflow come divided by `unit`, a power of two that is else 1, and so do what has to be added to their distances.
     """
 
     anchor: Float[Array, "features"]
@@ -146,6 +147,7 @@ class AnchorContext(NamedTuple):
     extreme: Bool[Array, ""]
     positive: Bool[Array, "partners"]
     negative: Bool[Array, "partners"]
+    unit: Float[Array, ""]
 
     def differences(self) -> Float[Array, "partners features"]:
         """The anchor minus each partner."""
@@ -163,6 +165,14 @@ class AnchorContext(NamedTuple):
         """How far one partner is from the anchor."""
         return self._replace(partners=self.partners[index][None]).distances(squared)[0]
 
+    def in_units(self, squared_distance: Number) -> Number:
+        """A squared distance, of embeddings divided by `unit`."""
+        return squared_distance / self.unit / self.unit
+
+    def enlarge(self, squared_distance: Float[Array, "*s"]) -> Float[Array, "*s"]:
+        """The squared distance, or difference of two, of the embeddings themselves."""
+        return squared_distance * self.unit * self.unit
+
 
 ValueAndCount = tuple[Float[Array, ""], Float[Array, ""]]
 """The value of one anchor, and what it counts for in the mean."""
@@ -174,13 +184,17 @@ def reduce_over_anchors(
     embeddings: ArrayLike,
     labels: ArrayLike,
     *,
+    in_units: bool = False,
     block_size: int | None,
     axis_name: AxisName | None,
     where: ArrayLike | None,
     sample_weights: ArrayLike | None,
     reduction: str,
 ) -> Reduced:
-    """Compute `of_anchor` for each embedding as an anchor, with the rest of the batch as its partners, and reduce."""
+    """Compute `of_anchor` for each embedding as an anchor, with the rest of the batch as its partners, and reduce.
+
+    `in_units` lets embeddings come divided by `AnchorContext.unit`, for losses that take differences of squares.
+    """
     collectives.check_axis_name(loss, axis_name)
     # Each device would count its integers from another row.
     origin = None if axis_name else lambda x: x[:1]
@@ -191,13 +205,15 @@ def reduce_over_anchors(
         return reduce(jnp.zeros(0, anchors.dtype), mask, reduction)
     partners, partner_ids = collectives.all_gather(anchors, axis_name), collectives.all_gather(ids, axis_name)
     valid, extreme = global_mask(anchors, mask, axis_name), has_extreme_rows(partners)
+    unit = excess_unit(partners) if in_units else jnp.ones((), partners.dtype)
+    anchors, partners = anchors / unit, partners / unit
 
     def of_row(anchor: Array, anchor_id: Array, index: Array) -> ValueAndCount:
         of_label = partner_ids == anchor_id
         positive, negative = of_label & (jnp.arange(of_label.size) != index), ~of_label
         if valid is not None:
             positive, negative = positive & valid, negative & valid
-        return of_anchor(AnchorContext(anchor, partners, extreme, positive, negative))
+        return of_anchor(AnchorContext(anchor, partners, extreme, positive, negative, unit))
 
     block_size = max(8, 2**23 // max(1, partners.size)) if block_size is None else block_size
     values, counts = blockwise_vmap(of_row, block_size, anchors, ids, global_row_indices(anchors, axis_name))

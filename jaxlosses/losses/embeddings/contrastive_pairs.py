@@ -15,10 +15,9 @@ from jax import Array
 from jaxlosses.core import checks
 from jaxlosses.core.collectives import AxisName
 from jaxlosses.core.masks import masked
-from jaxlosses.core.numerics import multiply_inf_safe
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, Reduced
-from jaxlosses.losses.embeddings._lengths import norm, squared_norm
+from jaxlosses.losses.embeddings._lengths import norm, squared_norm, weighted_square
 from jaxlosses.losses.embeddings._shared import (
     AnchorContext,
     ValueAndCount,
@@ -95,9 +94,8 @@ def contrastive_loss(
     y = check_one_per_row("contrastive_loss", "similar", similar, "first", a).astype(a.dtype)
     y = masked(y, mask.where)
     checks.check_values("contrastive_loss", "similar", lambda: (y == 0) | (y == 1), "be 0 or 1")
-    attraction = multiply_inf_safe(y, squared_norm(a - b))
-    shortfall = jax.nn.relu(margin - norm(a - b, (a, b), mask.where))
-    values = attraction + (1 - y) * shortfall**2
+    distance = norm(a - b, (a, b), mask.where)
+    values = weighted_square(y, a - b, distance) + (1 - y) * jax.nn.relu(margin - distance) ** 2
     return reduce(values / 2 if half else values, mask, reduction)
 
 

@@ -1,12 +1,14 @@
 """The triplet loss of given anchors, positives and negatives, aligned row by row."""
 
+import functools
+
 import jax
 from jax import Array
 
 from jaxlosses.core import checks
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, Reduced
-from jaxlosses.losses.embeddings._lengths import norm, squared_norm
+from jaxlosses.losses.embeddings._lengths import nearer_by, norm
 from jaxlosses.losses.embeddings._shared import hinge, register_embedding_loss
 
 __all__ = ["triplet_loss"]
@@ -87,5 +89,6 @@ def triplet_loss(
         positives=positives,
         negatives=negatives,
     )
-    near, far = (squared_norm(a - x) if squared else norm(a - x, (a, x), mask.where) for x in (p, n))
-    return reduce(hinge(near - far, margin, soft_margin), mask, reduction)
+    far, near = (functools.partial(norm, a - x, (a, x), mask.where) for x in (p, n))
+    gap = nearer_by(a, p, n) if squared else far() - near()
+    return reduce(hinge(gap, margin, soft_margin), mask, reduction)

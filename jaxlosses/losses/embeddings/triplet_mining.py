@@ -103,14 +103,15 @@ def batch_all_triplet_loss(
     """
 
     def all_triplets(x: AnchorContext) -> ValueAndCount:
-        d = x.distances(squared)
-        violating_negatives, violated_positives = _count_violations(d, margin, x.positive, x.negative)
+        d, m = x.distances(squared), x.in_units(margin)
+        violating_negatives, violated_positives = _count_violations(d, m, x.positive, x.negative)
         # Σ violating_negatives = Σ violated_positives, so any constant may be taken from d: the largest of those that
         # take part, so that little cancels between distances that are alike.
         takes_part = violating_negatives + violated_positives > 0
         centered = d - jax.lax.stop_gradient(jnp.max(jnp.where(takes_part, d, 0)))
-        total = jnp.sum(violating_negatives * (centered + margin) - violated_positives * centered)
+        total = jnp.sum(violating_negatives * (centered + m) - violated_positives * centered)
         total += jax.lax.stop_gradient(jax.nn.relu(total) - total)  # rounding must not take it below 0
+        total = x.enlarge(total)
         if positive_only:
             return total, jnp.sum(violating_negatives)
         return total, count_true(x.positive, d) * count_true(x.negative, d)
@@ -120,6 +121,7 @@ def batch_all_triplet_loss(
         all_triplets,
         embeddings,
         labels,
+        in_units=squared,
         block_size=block_size,
         axis_name=axis_name,
         where=where,
@@ -184,7 +186,7 @@ def batch_hard_triplet_loss(
         d = jax.lax.stop_gradient(x.distances(squared))
         farthest_positive = x.distance(jnp.argmax(jnp.where(x.positive, d, -1)), squared)
         nearest_negative = x.distance(jnp.argmin(jnp.where(x.negative, d, jnp.finfo(d.dtype).max)), squared)
-        value = hinge(farthest_positive - nearest_negative, margin, soft_margin)
+        value = hinge(x.enlarge(farthest_positive - nearest_negative), margin, soft_margin)
         return jnp.where(valid, value, 0), valid.astype(d.dtype)
 
     return reduce_over_anchors(
@@ -192,6 +194,7 @@ def batch_hard_triplet_loss(
         hardest,
         embeddings,
         labels,
+        in_units=squared,
         block_size=block_size,
         axis_name=axis_name,
         where=where,
@@ -257,13 +260,14 @@ def semi_hard_triplet_loss(
         farthest = jnp.maximum(jnp.sum(x.negative, dtype=jnp.int32) - 1, 0)
         mined = d[order[jnp.minimum(first_farther, farthest)]]
         pairs = x.positive & jnp.any(x.negative)
-        return jnp.sum(jnp.where(pairs, hinge(d - mined, margin, soft=False), 0)), count_true(pairs, d)
+        return jnp.sum(jnp.where(pairs, hinge(x.enlarge(d - mined), margin, soft=False), 0)), count_true(pairs, d)
 
     return reduce_over_anchors(
         "semi_hard_triplet_loss",
         semi_hard,
         embeddings,
         labels,
+        in_units=squared,
         block_size=block_size,
         axis_name=axis_name,
         where=where,

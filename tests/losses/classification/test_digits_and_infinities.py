@@ -28,9 +28,11 @@ COSTS = {
 
 
 @pytest.mark.parametrize(("z", "k"), list(zip(SURE, SURE_IDS, strict=True)))
+@pytest.mark.parametrize("form", ["class id", "one-hot"])
 @pytest.mark.parametrize("loss", COSTS)
-def test_the_cost_of_a_sure_label(loss, z, k):
-    value, gradient = jax.value_and_grad(lambda z: jl.get(loss)(z, k))(jnp.array(z, jnp.float32))
+def test_the_cost_of_a_sure_label(loss, form, z, k):
+    label = k if form == "class id" else np.eye(3, dtype=np.float32)[k]
+    value, gradient = jax.value_and_grad(lambda z: jl.get(loss)(z, label))(jnp.array(z, jnp.float32))
     r = others(z, k)
     np.testing.assert_allclose(value, COSTS[loss](r), rtol=1e-5, atol=1e-37)
     if loss == "softmax_cross_entropy":
@@ -49,6 +51,29 @@ def test_second_derivatives_of_a_sure_label():
     r = np.exp(-17.0)
     hessian = jax.hessian(jl.softmax_cross_entropy)(jnp.array([17.0, 0.0]), 0)
     np.testing.assert_allclose(hessian, r / (1 + r) ** 2 * np.array([[1, -1], [-1, 1]]), rtol=1e-6)
+    # Of a distribution it is that of L, whose slope p is a number near 1.
+    hessian = jax.hessian(jl.softmax_cross_entropy)(jnp.array([17.0, 0.0]), jnp.array([1.0, 0.0]))
+    np.testing.assert_allclose(hessian, r / (1 + r) ** 2 * np.array([[1, -1], [-1, 1]]), atol=6e-8)
+
+
+@pytest.mark.parametrize("total", [0.0, 0.3, 1.0, 7.0, 1e6])
+@pytest.mark.parametrize("z", [[17.0, 0.0, 0.0], [1.0, 1.0, -3.0], [0.3, -1.2, 0.1], [-30.0, 40.0, 2.0]], ids=str)
+def test_distributions_of_any_total(z, total):
+    """Value, slopes and second derivatives by logits and labels are those of Σ t (log Σ exp z - z) in float64."""
+
+    def formula(z, t):
+        return jnp.sum(t * (jax.scipy.special.logsumexp(z) - z))
+
+    def all_of(f, z, t):
+        return f(z, t), jax.grad(f)(z, t), jax.grad(f, 1)(z, t), jax.hessian(f, (0, 1))(z, t)[0]
+
+    for shares in ([1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.2, 0.5, 0.3]):
+        inputs = np.float32(z), np.float32(total * np.array(shares))
+        actual = all_of(jl.softmax_cross_entropy, *inputs)
+        with jax.enable_x64(True):
+            expected = all_of(formula, *map(np.float64, inputs))
+        for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=3e-7 * max(1, total))
 
 
 @pytest.mark.parametrize("p", [1e-8, 1e-3, 0.4, 0.5, 0.6, 0.999])

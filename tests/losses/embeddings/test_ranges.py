@@ -135,6 +135,38 @@ def test_mined_triplets(name, scale):
     against_doubles(loss, x)
 
 
+LONG = np.float32(X * np.linspace(0.5, 2, 6)[:, None]) * np.float32(1e20)
+
+
+@pytest.mark.parametrize("name", MINING)
+def test_mined_triplets_whose_squares_overflow(name):
+    """A difference of squares is 0 after the hinge, or truly infinite; the slopes are finite."""
+    loss = functools.partial(jl.get(name).function, labels=IDS)
+    with np.errstate(over="ignore"):
+        expected = np.float32(loops(LONG.astype(float), IDS, [True] * 6, 0.2, True)[name][:, 0])
+    assert (expected == 0).any() or name == "batch_all_triplet_loss"
+    np.testing.assert_array_equal(loss(LONG), expected)
+    gradient = jax.grad(lambda x: loss(x).sum())(LONG)
+    with jax.enable_x64(True):
+        exact = jax.grad(lambda x: loss(x).sum())(LONG.astype(float))
+    np.testing.assert_allclose(gradient, exact, rtol=1e-4, atol=1e-5 * np.abs(exact).max())
+
+
+def test_given_triplets_whose_squares_overflow():
+    a, p, n = LONG, np.roll(LONG, 1, axis=0), np.roll(LONG, 2, axis=0)
+    squares = lambda x, y: np.sum((x - y).astype(float) ** 2, axis=1)  # noqa: E731
+    gap = squares(np.float64(a), np.float64(p)) - squares(np.float64(a), np.float64(n))
+    with np.errstate(over="ignore"):
+        np.testing.assert_array_equal(jl.triplet_loss(a, p, n), np.float32(np.maximum(gap + 0.2, 0)))
+    assert (gap < 0).any()
+    assert (gap > 0).any()
+    np.testing.assert_allclose(jl.triplet_loss(a, p, p), 0.2)
+    slopes = jax.grad(lambda *x: jl.triplet_loss(*x).sum(), (0, 1, 2))(a, p, n)
+    attracted = (gap > 0)[:, None]
+    for slope, by in zip(slopes, (n - p, p - a, a - n), strict=True):
+        np.testing.assert_allclose(slope, np.where(attracted, 2 * by, 0), rtol=1e-5)
+
+
 @scales
 @pytest.mark.parametrize(
     "options", [{}, {"symmetric": True}, {"negatives": Y[:2]}, {"labels": IDS, "same_label": "positive"}]

@@ -140,6 +140,13 @@ def excess_unit(rows: Float[Array, "n d"]) -> Float[Array, ""]:
     return jnp.maximum(power_of_two_near(jnp.max(jnp.abs(rows), initial=0)) * 2.0**-exponent, 1)
 
 
+def excess_scale(*rows: Float[Array, "..."]) -> Float[Array, ""]:
+    """The power of two by which coordinates are too large to be multiplied with others; 1 for ordinary ones."""
+    info = jnp.finfo(rows[0].dtype)
+    size = functools.reduce(jnp.maximum, (jnp.max(jnp.abs(x), initial=0) for x in rows))
+    return jnp.clip(power_of_two_near(size) * 2.0 ** (8 - info.maxexp // 2), 1, 2.0 ** (info.maxexp // 2 - 1))
+
+
 def _range_of_squares(dtype: Any, features: int) -> tuple[float, float]:
     """Between which bounds a sum of squares is right: it has not overflowed, and what vanished in it is rounding."""
     info = jnp.finfo(dtype)

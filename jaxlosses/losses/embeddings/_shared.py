@@ -6,7 +6,7 @@ blockwise_vmap                        rows in blocks, so that memory grows with 
 AnchorContext, reduce_over_anchors    one anchor against its positives and negatives in the batch
 hinge                                 the triplet loss of two distances
 candidate_cross_entropy               one positive among candidates
-excess_scale, scaled_logits, enlarge  logits that are too large
+scaled_logits, enlarge                logits that are too large
 """
 
 import functools
@@ -22,10 +22,10 @@ from jaxlosses.core import checks, collectives
 from jaxlosses.core.collectives import AxisName
 from jaxlosses.core.labels import pick
 from jaxlosses.core.masks import LossMask, masked
-from jaxlosses.core.numerics import matmul_full_precision, nan_unless, power_of_two_near, safe_divide, softplus
+from jaxlosses.core.numerics import matmul_full_precision, nan_unless, safe_divide, softplus
 from jaxlosses.core.reduction import reduce
 from jaxlosses.core.types import ArrayLike, Number, Reduced
-from jaxlosses.losses.embeddings._lengths import excess_unit, has_extreme_rows, norm, squared_norm
+from jaxlosses.losses.embeddings._lengths import excess_scale, excess_unit, has_extreme_rows, norm, squared_norm
 from jaxlosses.registry import register
 
 register_embedding_loss = functools.partial(
@@ -242,13 +242,6 @@ def mean_logit(logits: Float[Array, "candidates"], positive: Bool[Array, "candid
     """The mean logit of several positives: the target is shared evenly among them. 0 if there is none."""
     targets = positive.astype(logits.dtype)
     return safe_divide(jnp.sum(targets * logits), jnp.sum(targets))
-
-
-def excess_scale(*rows: Float[Array, "..."]) -> Float[Array, ""]:
-    """The power of two by which coordinates are too large to be multiplied with others; 1 for ordinary ones."""
-    info = jnp.finfo(rows[0].dtype)
-    size = functools.reduce(jnp.maximum, (jnp.max(jnp.abs(x), initial=0) for x in rows))
-    return jnp.clip(power_of_two_near(size) * 2.0 ** (8 - info.maxexp // 2), 1, 2.0 ** (info.maxexp // 2 - 1))
 
 
 def scaled_logits(

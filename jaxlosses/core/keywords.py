@@ -186,7 +186,7 @@ def _axis_name(what: str, value: Any, precision: Callable[[], Any]) -> Hashable:
 
 
 def _function(what: str, value: Any, precision: Callable[[], Any]) -> Any:
-    if callable(value):
+    if callable(value) and not isinstance(value, type):
         return value
     raise _wrong(what, "a function", value)
 
@@ -226,6 +226,8 @@ def _wrong(what: str, expected: str, value: Any, is_static: bool = False) -> Exc
         hint = f"; did you mean {int(value)}?"
     elif expected == "an integer" and isinstance(value, str) and _is_numeral(value):
         hint = f"; did you mean {value}, without quotes?"
+    elif expected == "a function" and isinstance(value, type):
+        hint = "; did you mean an instance of that class?"
     elif expected == "an integer" and isinstance(value, tuple | list):
         hint = "; one integer, and not several"
     return kind(message + hint)

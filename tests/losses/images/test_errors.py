@@ -111,6 +111,12 @@ def test_refused(what):
         call()
 
 
+def test_a_network_is_a_function_and_not_its_class():
+    words = r"^perceptual_loss: extract must be a function, got <class 'dict'>; did you mean an instance of that class\?"
+    with pytest.raises(TypeError, match=words):
+        jl.perceptual_loss(ONE, ONE, extract=dict)
+
+
 def test_names_are_a_list():
     with pytest.raises(
         TypeError, match=r"content_style_loss: style_layers must be names, as in \['relu4_2'\], or a dict"

@@ -112,7 +112,9 @@ def test_refused(what):
 
 
 def test_a_network_is_a_function_and_not_its_class():
-    words = r"^perceptual_loss: extract must be a function, got <class 'dict'>; did you mean an instance of that class\?"
+    words = (
+        r"^perceptual_loss: extract must be a function, got <class 'dict'>; did you mean an instance of that class\?"
+    )
     with pytest.raises(TypeError, match=words):
         jl.perceptual_loss(ONE, ONE, extract=dict)
 

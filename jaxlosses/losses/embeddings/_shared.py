@@ -184,7 +184,7 @@ def reduce_over_anchors(
     embeddings: ArrayLike,
     labels: ArrayLike,
     *,
-    in_units: bool = False,
+    squared: bool = False,
     block_size: int | None,
     axis_name: AxisName | None,
     where: ArrayLike | None,
@@ -193,7 +193,7 @@ def reduce_over_anchors(
 ) -> Reduced:
     """Compute `of_anchor` for each embedding as an anchor, with the rest of the batch as its partners, and reduce.
 
-    `in_units` lets embeddings come divided by `AnchorContext.unit`, for losses that take differences of squares.
+    A `squared` loss takes differences of squared distances: its embeddings come divided by `AnchorContext.unit`.
     """
     collectives.check_axis_name(loss, axis_name)
     # Each device would count its integers from another row.
@@ -205,7 +205,7 @@ def reduce_over_anchors(
         return reduce(jnp.zeros(0, anchors.dtype), mask, reduction)
     partners, partner_ids = collectives.all_gather(anchors, axis_name), collectives.all_gather(ids, axis_name)
     valid, extreme = global_mask(anchors, mask, axis_name), has_extreme_rows(partners)
-    unit = excess_unit(partners) if in_units else jnp.ones((), partners.dtype)
+    unit = excess_unit(partners) if squared else jnp.ones((), partners.dtype)
     anchors, partners = anchors / unit, partners / unit
 
     def of_row(anchor: Array, anchor_id: Array, index: Array) -> ValueAndCount:

@@ -115,23 +115,23 @@ def weighted_layer_distance(
 
 def mean_square(f: Float[Array, "N H W C"], p: Float[Array, "N H W C"]) -> Float[Array, " N"]:
     """|F - P|² / (C H W), a distance for `weighted_layer_distance`."""
-    return squared_distance(f, p, 1 / math.prod(f.shape[1:]))
+    return scaled_square_distance(f, p, 1 / math.prod(f.shape[1:]))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
-def squared_distance(x: Float[Array, "N ..."], y: Float[Array, "N ..."], factor: float) -> Float[Array, " N"]:
+def scaled_square_distance(x: Float[Array, "N ..."], y: Float[Array, "N ..."], factor: float) -> Float[Array, " N"]:
     """`factor` |x - y|² over all axes but the first; the factor comes first, for a square may overflow."""
     return jnp.sum(factor * (x - y) * (x - y), axis=tuple(range(1, x.ndim)))
 
 
-@squared_distance.defjvp
-def _squared_distance_jvp(
+@scaled_square_distance.defjvp
+def _scaled_square_distance_jvp(
     factor: float, primals: tuple[Array, Array], tangents: tuple[Array, Array]
 ) -> tuple[Array, Array]:
     # Behind a barrier, for XLA's CPU compiler would otherwise store the difference that value and slope have in common.
     x, y = jax.lax.optimization_barrier(primals)
     slope = 2 * factor * (x - y) * (tangents[0] - tangents[1])
-    return squared_distance(*primals, factor), jnp.sum(slope, axis=tuple(range(1, x.ndim)))
+    return scaled_square_distance(*primals, factor), jnp.sum(slope, axis=tuple(range(1, x.ndim)))
 
 
 def resolve_layer_weights(loss: str, layer_weights: Any, features: FeatureMaps, targets: FeatureMaps) -> WeightsByPath:

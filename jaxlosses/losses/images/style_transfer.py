@@ -35,8 +35,8 @@ from jaxlosses.losses.images.feature_maps import (
     prepare_features,
     register_feature_loss,
     resolve_layer_weights,
+    scaled_square_distance,
     select_layers,
-    squared_distance,
     weighted_layer_distance,
 )
 from jaxlosses.losses.images.gram import VARIANTS, normalized_gram
@@ -263,9 +263,9 @@ def _content_distance(variant: str) -> Callable[[Array, Array], Float[Array, " N
 
 
 def _half_square(f: Float[Array, "N H W C"], p: Float[Array, "N H W C"]) -> Float[Array, " N"]:
-    return squared_distance(f, p, 0.5)
+    return scaled_square_distance(f, p, 0.5)
 
 
 def _style_distance(variant: str) -> Callable[[Array, Array], Float[Array, " N"]]:
     scale = 0.25 if variant == "gatys" else 1.0
-    return lambda f, a: squared_distance(normalized_gram(f), normalized_gram(a), scale)
+    return lambda f, a: scaled_square_distance(normalized_gram(f), normalized_gram(a), scale)
